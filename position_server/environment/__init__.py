@@ -1,0 +1,1 @@
+"""The environment service: what is computed, kept, kept warm, and answered."""
