@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 MAX_HEADER_BYTES = 262_144  # a GET of 10,000 books is a line of some 100 KB
-MOST_CHECKS = 5  # that `/health` has: one that hangs keeps its thread to itself
+MOST_CHECKS = 5  # that `/health` has, beside tool servers: one that hangs keeps its thread to itself
 DISCARDED_BODY_BYTES = 128 * 2**20  # a body above the limit is read up to here, so that its 413 can be read
 
 
@@ -103,7 +103,8 @@ class PositionServer:
             watch = asyncio.create_task(idle.watch())
             up.callback(watch.cancel)
             checks = checks_of(self.settings, pool, self.environment.catalogue, self.market.data)
-            looking = up.enter_context(ThreadPoolExecutor(MOST_CHECKS, "health"))
+            most_checks = MOST_CHECKS + len(self.settings.simulation.tool_servers)
+            looking = up.enter_context(ThreadPoolExecutor(most_checks, "health"))
             health = Health(checks, threads=looking, clock=self.clock)
             http = self._http_server(threads, in_flight, access, guard, idle, started, health)
             up.push_async_callback(self._stop_answering, http, in_flight)

@@ -143,6 +143,8 @@ def test_lower_case_names_of_the_file_are_the_files_own(load: Load) -> None:
         ("LOGS = {'level': 'LOUD'}", 'LOGS["level"]', "'DEBUG'"),
         ("EXPOSE_TRACEBACKS = 'perhaps'", "EXPOSE_TRACEBACKS", "boolean"),
         ("WARMUP_CONFIGS = [5]", "WARMUP_CONFIGS[0]", "dictionary"),
+        ("SIMULATION = {'tool_servers': {'math': 'tools:8004'}}", 'SIMULATION["tool_servers"]["math"]', "https?://"),
+        ("SIMULATION = {'tool_servers': {'a b': 'http://tools:8004'}}", 'SIMULATION["tool_servers"]["a b"]', "pattern"),
     ],
 )
 def test_a_mistake_in_the_file_is_one_line_that_names_its_key(load: Load, text: str, key: str, what: str) -> None:

@@ -1,4 +1,4 @@
-"""The questions that `GET /health` asks: database, compute, Redis, provider, storage. Each blocks, on a thread.
+"""The questions that `GET /health` asks: database, compute, Redis, provider, tool servers, storage. Each blocks.
 
 None costs anything that is scarce: the provider is not called, and a worker is asked only if it has nothing to do.
 """
@@ -10,6 +10,7 @@ import socket
 import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -38,8 +39,10 @@ def checks_of(settings: Settings, pool: ComputePool, catalogue: Future[Catalogue
     if market_data.fetches:
         base_url = settings.market_data.base_url
         services.append(Check("provider", provider(base_url, market_data), url=shown(base_url)))
+    servers = settings.simulation.tool_servers
+    services += [Check(f"tool_{name}", tool_server(url), url=shown(url)) for name, url in servers.items()]
     path = shown(settings.store_url).removeprefix(SQLITE)
-    urls = (settings.store_url, settings.redis_url or "", settings.market_data.base_url)
+    urls = (settings.store_url, settings.redis_url or "", settings.market_data.base_url, *servers.values())
     return Checks(
         services=services,
         database=Check("database", database(settings.store_url), required=True, url=path),
@@ -87,6 +90,26 @@ def provider(base_url: str, market_data: MarketData) -> Look:
         trouble = market_data.trouble()
         if trouble is not None:
             raise PositionServerError(trouble)
+
+    return look
+
+
+def tool_server(url: str) -> Look:
+    """Whether the server of an agent's tools answers HTTP. Calls no tool: any answer but a 5xx will do."""
+    parts = urlsplit(url)
+
+    def look() -> None:
+        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        connection = kind(parts.hostname or "", parts.port, timeout=CONNECT_SECONDS)
+        try:
+            connection.request("HEAD", parts.path or "/")
+            status = connection.getresponse().status
+        except HTTPException as error:
+            raise PositionServerError(f"it does not speak HTTP: {type(error).__name__}") from error
+        finally:
+            connection.close()
+        if status >= 500:
+            raise PositionServerError(f"it answers {status}")
 
     return look
 

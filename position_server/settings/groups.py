@@ -10,6 +10,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 TimeOfDay = Literal["SOD", "EOD", "LIVE"]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+ToolServerName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+ToolServerUrl = Annotated[str, Field(pattern=r"^https?://[^/\s]")]
 
 
 def _upper_keys(value: object) -> object:
@@ -195,6 +197,6 @@ class SimulationSettings(_Group):
     retries: int = Field(
         3, ge=1, le=10, description="Tries of a model-day that fails for the moment, the first included."
     )
-    tool_servers: dict[str, str] = Field(
+    tool_servers: Annotated[dict[ToolServerName, ToolServerUrl], Field(max_length=16)] = Field(
         default={}, description="Addresses of an agent's tools by name; without one a tool runs in the worker."
     )

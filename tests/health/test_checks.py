@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, cast
 
@@ -154,6 +157,59 @@ def test_the_demo_provider_is_judged_by_what_it_brought() -> None:
         provider("demo", "the updater has ended; the log says why")()
 
 
+@contextmanager
+def answering(status: int) -> Iterator[str]:
+    """An HTTP server that answers every HEAD with this status."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(status if self.path == "/mcp" else 500)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/mcp"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("status", [200, 401, 405])
+def test_a_tool_server_that_answers_http_is_up(status: int) -> None:
+    with answering(status) as url:
+        assert checks.tool_server(url)() is None
+
+
+def test_a_tool_server_that_fails_is_gone_or_is_none_is_down() -> None:
+    with answering(502) as url, pytest.raises(PositionServerError, match="it answers 502"):
+        checks.tool_server(url)()
+    with pytest.raises(ConnectionRefusedError):
+        checks.tool_server(f"http://127.0.0.1:{free_port()}/mcp")()
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(TimeoutError):
+        checks.tool_server(f"http://127.0.0.1:{silent.getsockname()[1]}/mcp")()
+
+
+def test_a_tool_server_that_speaks_no_http_is_down() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def answer() -> None:
+            connection, _ = other.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"SSH-2.0-OpenSSH\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(PositionServerError, match="it does not speak HTTP"):
+            checks.tool_server(f"http://127.0.0.1:{other.getsockname()[1]}/mcp")()
+        thread.join()
+
+
 def test_storage_tells_whether_it_can_be_written_and_what_is_left(tmp_path: Path) -> None:
     found = checks.storage(tmp_path)()
     assert found is not None
@@ -189,12 +245,15 @@ def test_only_what_the_server_uses_is_looked_at(load: Callable[..., Settings]) -
     full = of(
         f'MARKET_DATA = {{"base_url": "https://key@api.example.com/v1", "assets": {assets}}}\n'
         'REDIS_URL = "redis://:geheim@cache:6379/0"\n'
+        'SIMULATION = {"tool_servers": {"search": "http://token@tools:8004/mcp?key=x"}}\n'
         'STORE = {"url": "postgresql://desk:g%40heim@db:5432/desk?sslmode=require"}'
     )
     assert {check.name: check.url for check in full.services} == {
         "compute": None,
         "redis": "redis://cache:6379/0",
         "provider": "https://api.example.com/v1",
+        "tool_search": "http://tools:8004/mcp",
     }
+    assert not any(check.required for check in full.services if check.name != "compute")
     assert full.database.url == "postgresql://db:5432/desk"
-    assert set(full.secrets) == {"geheim", "g%40heim", "g@heim", "key"}
+    assert set(full.secrets) == {"geheim", "g%40heim", "g@heim", "key", "token"}
