@@ -131,6 +131,11 @@ class Conflict(PositionServerError):
         self.job_id = job_id
         self.date_range = list(date_range)
 
+    @property
+    def fields(self) -> dict[str, object]:
+        """What an answer says beside code and message."""
+        return {"current_job_id": self.job_id, "current_date_range": self.date_range}
+
 
 class PayloadTooLarge(PositionServerError):
     """The body is larger than the server accepts."""

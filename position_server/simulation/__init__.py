@@ -2,6 +2,7 @@
 
 ::
 
+    service        the face of the room for a server
     jobs           the service: trigger, status, cancel, results, and the threads that run jobs
     creation       triggers become jobs             decision   pure: a new job, the same one, a conflict, nothing
     requests       what clients may ask             config     configs/*.json       due   pure: which days are due

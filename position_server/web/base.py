@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 import orjson
@@ -33,12 +34,17 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")  # a token of RFC 9
 LARGE_BODY_BYTES = 32_768  # parsing more than this takes long enough to be a thread's work
 STATUS_BY_CODE = {
     errors.BadRequest.code: 400,
+    errors.InvalidConfig.code: 400,
+    errors.InvalidDate.code: 400,
     errors.Unauthorized.code: 401,
     errors.Forbidden.code: 403,
     errors.NotFound.code: 404,
+    errors.NoData.code: 404,
+    errors.Conflict.code: 409,
     errors.MarketDataDisabled.code: 409,
     errors.PayloadTooLarge.code: 413,
     errors.Busy.code: 503,
+    errors.NoPrices.code: 503,
     errors.NotFresh.code: 503,
     errors.Starting.code: 503,
     errors.StoreUnavailable.code: 503,
@@ -87,7 +93,10 @@ class WebContext:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error as an answer: status, stable code, one line, the problems of a bad request, and the traceback."""
+    """An error as an answer: status, stable code, one line, the problems of a bad request, and the traceback.
+
+    `fields` are what the error has to say beside them.
+    """
 
     status: int
     code: str
@@ -95,6 +104,7 @@ class Failure:
     problems: list[dict[str, str]]
     error_stack: str
     retry_after_seconds: int | None = None
+    fields: Mapping[str, object] = MappingProxyType({})
 
 
 @stream_request_body
@@ -191,7 +201,8 @@ class JsonHandler(GuardedHandler):
     def error_body(self, failure: Failure) -> dict[str, Any]:
         """The JSON of an error; the environment's route has an envelope of its own."""
         details = {"details": failure.problems} if failure.problems else {}
-        return {"error": failure.code, "message": failure.message, **details, "request_id": self.request_id}
+        told = {"error": failure.code, "message": failure.message, **details, **failure.fields}
+        return {**told, "request_id": self.request_id}
 
     def failure(self, status_code: int, exc_info: Any) -> Failure:
         """The answer to an exception: ours by their code, Tornado's by their status, anything else 500."""
@@ -202,7 +213,8 @@ class JsonHandler(GuardedHandler):
             problems = [{"field": p.field, "message": p.message} for p in getattr(error, "problems", ())]
             status = STATUS_BY_CODE.get(error.code, 500)
             retry = getattr(error, "retry_after_seconds", None)
-            return Failure(status, error.code, error.message.splitlines()[0], problems, stack, retry)
+            fields = getattr(error, "fields", {})
+            return Failure(status, error.code, error.message.splitlines()[0], problems, stack, retry, fields)
         phrase = HTTPStatus(status_code).phrase if status_code in HTTPStatus._value2member_map_ else "Error"
         code = phrase.lower().replace(" ", "_") if status_code != 500 else "internal_error"
         return Failure(status_code, code, _tornado_message(error, phrase), [], stack)

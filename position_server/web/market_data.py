@@ -1,52 +1,25 @@
-"""`/batch/*`: what the market-data updater does, what it has, and a run of it at once.
-
-Whatever reads the store blocks, so it is read on threads, a few at once: a slow store must not take the threads that
-the environment needs.
-"""
+"""`/batch/*`: what the market-data updater does, what it has, and a run of it at once."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from position_server.access import Role
-from position_server.errors import BadRequest, Busy, Problem
+from position_server.errors import BadRequest, Problem
 from position_server.market_data.priority_queue import Level
 from position_server.market_data.service import MarketData
 from position_server.params import query_arguments, unknown_arguments
 from position_server.web import batch_operations
 from position_server.web.base import JsonHandler, WebContext
+from position_server.web.reads import Reads
 
-T = TypeVar("T")
-READS_AT_ONCE = 4
-READS_WAITING = 100  # beyond it 503: they would wait for minutes
 SHOWN_RESULTS, MOST_RESULTS = 20, 1000
 MOST_ADDITIONS = 1000
 SYMBOL = re.compile(r"[^\s:,]{1,64}")  # as in MARKET_DATA["assets"]
-
-
-class Reads:
-    """Blocking reads on the server's threads, a few at once. Belongs to the event loop."""
-
-    def __init__(self, threads: Executor) -> None:
-        self._threads = threads
-        self._slots = asyncio.Semaphore(READS_AT_ONCE)
-        self._count = 0
-
-    async def run(self, read: Callable[[], T]) -> T:
-        """What `read` returns. Raises Busy where too many wait already."""
-        if self._count >= READS_AT_ONCE + READS_WAITING:
-            raise Busy("Too many requests wait for the store.")
-        self._count += 1
-        try:
-            async with self._slots:
-                return await asyncio.get_running_loop().run_in_executor(self._threads, read)
-        finally:
-            self._count -= 1
 
 
 class MarketDataHandler(JsonHandler):

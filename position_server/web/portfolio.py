@@ -23,7 +23,7 @@ from position_server.params import BaseParams, ReadOptions, query_arguments, unk
 from position_server.portfolio.service import MOST_RUNS, MOST_SYMBOLS, Portfolio
 from position_server.web import portfolio_operations
 from position_server.web.base import JsonHandler, WebContext
-from position_server.web.market_data import Reads
+from position_server.web.reads import Reads
 
 SHOWN_RUNS = 20
 BATCH_TYPES = ("symbol_batch", "portfolio_refresh")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
@@ -22,7 +21,7 @@ from tornado.web import Application
 
 from position_server.access import Guard, Role
 from position_server.clock import SystemClock
-from position_server.errors import BadRequest, Busy
+from position_server.errors import BadRequest
 from position_server.logs import AccessLog
 from position_server.market_data.priority_queue import Level
 from position_server.market_data.service import MarketData
@@ -31,7 +30,7 @@ from position_server.settings import Settings
 from position_server.store.engine import open_store
 from position_server.web import batch_operations, operations
 from position_server.web.base import InFlight, WebContext
-from position_server.web.market_data import READS_AT_ONCE, READS_WAITING, Reads, read_additions, read_limit
+from position_server.web.market_data import read_additions, read_limit
 from position_server.web.routes import Services, application
 from tests.access.factories import key
 from tests.fakes import open_guard
@@ -397,25 +396,6 @@ def test_any_other_addition_is_refused_by_its_text(text: str, problem: str) -> N
 
 
 # --- the rest --------------------------------------------------------------------------------------------------------
-
-
-def test_reads_run_a_few_at_once_and_are_refused_beyond_what_may_wait() -> None:
-    async def scenario() -> None:
-        with ThreadPoolExecutor(READS_AT_ONCE + 1) as threads:
-            reads, release, running = Reads(threads), threading.Event(), []
-            first = [
-                asyncio.ensure_future(reads.run(lambda: running.append(1) or release.wait(10)))
-                for _ in range(READS_AT_ONCE + READS_WAITING)
-            ]
-            await asyncio.to_thread(until, lambda: len(running) == READS_AT_ONCE)
-            with pytest.raises(Busy):
-                await reads.run(lambda: None)
-            assert len(running) == READS_AT_ONCE
-            release.set()
-            await asyncio.gather(*first)
-            assert await reads.run(lambda: 7) == 7
-
-    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("path", sorted(DOCUMENTED))
