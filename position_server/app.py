@@ -42,10 +42,13 @@ from position_server.metrics import Metrics
 from position_server.params import ParamReader
 from position_server.portfolio.service import Portfolio
 from position_server.settings import Settings
+from position_server.simulation.service import Simulation
 from position_server.web.base import InFlight, WebContext
 from position_server.web.hits import HitTable
 from position_server.web.idle import IdleConnections
+from position_server.web.reads import Reads
 from position_server.web.routes import Services, application, with_fast_path
+from position_server.web.streams import Streams
 
 if TYPE_CHECKING:
     from position_server.portfolio.prices import PriceSource
@@ -94,6 +97,8 @@ class PositionServer:
             up.callback(self.market.join)
             self.portfolio = Portfolio(self.settings, self.clock, self._open_prices)
             up.callback(self.portfolio.join)
+            self.simulation = Simulation(self.settings, self.clock, pool)
+            up.callback(self.simulation.join)
             self.warm_ups.start()
             up.callback(self.warm_ups.stop)
             in_flight = InFlight()
@@ -106,8 +111,9 @@ class PositionServer:
             most_checks = MOST_CHECKS + len(self.settings.simulation.tool_servers)
             looking = up.enter_context(ThreadPoolExecutor(most_checks, "health"))
             health = Health(checks, threads=looking, clock=self.clock)
-            http = self._http_server(threads, in_flight, access, guard, idle, started, health)
-            up.push_async_callback(self._stop_answering, http, in_flight)
+            streams = Streams(self.simulation, Reads(threads))
+            http = self._http_server(threads, in_flight, access, guard, idle, started, health, streams)
+            up.push_async_callback(self._stop_answering, http, in_flight, streams)
             http.add_sockets(sockets)
             self.port = sockets[0].getsockname()[1]
             self._down = up.pop_all()
@@ -117,6 +123,8 @@ class PositionServer:
         self._down.callback(self.market.stop)
         self.portfolio.start()
         self._down.callback(self.portfolio.stop)
+        self.simulation.start()
+        self._down.callback(self.simulation.stop)
         return self
 
     async def __aexit__(
@@ -197,6 +205,7 @@ class PositionServer:
         idle: IdleConnections,
         started: float,
         health: Health,
+        streams: Streams,
     ) -> HTTPServer:
         server = self.settings.server
         context = WebContext(
@@ -211,20 +220,20 @@ class PositionServer:
             guard=guard,
         )
         readiness = Readiness(self.warm_ups, self.environment.cache, self.clock, server.ready_after_seconds)
-        hits = HitTable(self.environment.cache)
-        market_data = self.market.data
         services = Services(
-            context,
-            self.environment,
-            self.warm_ups,
-            readiness,
-            health,
-            self._reader,
-            hits,
-            idle,
-            started,
-            market_data,
-            self.portfolio,
+            context=context,
+            environment=self.environment,
+            warm_ups=self.warm_ups,
+            readiness=readiness,
+            health=health,
+            reader=self._reader,
+            hits=HitTable(self.environment.cache),
+            idle=idle,
+            started=started,
+            market_data=self.market.data,
+            portfolio=self.portfolio,
+            simulation=self.simulation,
+            streams=streams,
         )
         http = HTTPServer(
             with_fast_path(services) if server.fast_path else application(services),
@@ -237,9 +246,10 @@ class PositionServer:
             http.conn_params.header_timeout = None  # `idle` closes them
         return http
 
-    async def _stop_answering(self, http: HTTPServer, in_flight: InFlight) -> None:
+    async def _stop_answering(self, http: HTTPServer, in_flight: InFlight, streams: Streams) -> None:
         """Stops accepting, lets running requests end within their grace, then closes every connection."""
         http.stop()
+        streams.end()
         try:
             await asyncio.wait_for(in_flight.none(), self.settings.server.shutdown_grace_seconds)
         except TimeoutError:

@@ -11,9 +11,8 @@ import re
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
-from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 import orjson
@@ -104,7 +103,7 @@ class Failure:
     problems: list[dict[str, str]]
     error_stack: str
     retry_after_seconds: int | None = None
-    fields: Mapping[str, object] = MappingProxyType({})
+    fields: Mapping[str, object] = field(default_factory=dict)
 
 
 @stream_request_body
@@ -173,6 +172,11 @@ class JsonHandler(GuardedHandler):
         """Finishes with a small JSON value."""
         self.set_status(status)
         self.finish(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS))
+
+    def who(self, said: str | None = None) -> str:
+        """Who is asking: the key's id; without keys whoever they say they are."""
+        key_id = self.caller.key_id if self.caller else None
+        return key_id or said or "anonymous"
 
     def audit(self, action: str, **details: Any) -> None:
         """Logs one line for an admin's action: who did what, by which request. `details` hold no secrets."""
@@ -248,6 +252,17 @@ class NotFoundHandler(JsonHandler):
         raise errors.NotFound(f"There is nothing at {self.request.path!r}.")
 
     head = post = put = patch = delete = options = get  # type: ignore[assignment]
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """The JSON object that a body is. Raises BadRequest."""
+    try:
+        given = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise errors.BadRequest([errors.Problem("body", f"must be JSON: {error}")]) from error
+    if not isinstance(given, dict):
+        raise errors.BadRequest([errors.Problem("body", "must be a JSON object")])
+    return given
 
 
 def request_id_of(offered: str | None, bits: Callable[[int], int]) -> str:

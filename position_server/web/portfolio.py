@@ -22,7 +22,7 @@ from position_server.errors import BadRequest, NotFound, NotFresh, Problem
 from position_server.params import BaseParams, ReadOptions, query_arguments, unknown_arguments
 from position_server.portfolio.service import MOST_RUNS, MOST_SYMBOLS, Portfolio
 from position_server.web import portfolio_operations
-from position_server.web.base import JsonHandler, WebContext
+from position_server.web.base import JsonHandler, WebContext, json_object
 from position_server.web.reads import Reads
 
 SHOWN_RUNS = 20
@@ -51,11 +51,6 @@ class PortfolioHandler(JsonHandler):
     async def show(self, read: Callable[[], object]) -> None:
         """Answers what `read` returns."""
         self.write_json(await self.reads.run(read))
-
-    def who(self, said: str | None = None) -> str:
-        """Who is asking: the key's id; without keys whoever they say they are."""
-        key_id = self.caller.key_id if self.caller else None
-        return key_id or said or "anonymous"
 
 
 class RunsHandler(PortfolioHandler):
@@ -209,14 +204,8 @@ class Body:
     """The fields of a JSON body, read one by one; `check` raises all problems at once."""
 
     def __init__(self, body: bytes, known: tuple[str, ...]) -> None:
-        try:
-            given = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            raise BadRequest([Problem("body", f"must be JSON: {error}")]) from error
-        if not isinstance(given, dict):
-            raise BadRequest([Problem("body", "must be a JSON object")])
-        self._given: dict[str, Any] = given
-        self._problems = unknown_arguments(given, known)
+        self._given = json_object(body)
+        self._problems = unknown_arguments(self._given, known)
 
     def number(self, name: str) -> float:
         """A finite number, which must be there."""

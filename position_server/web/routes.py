@@ -16,6 +16,7 @@ from position_server.health import Health
 from position_server.market_data.service import MarketData
 from position_server.params import ParamReader
 from position_server.portfolio.service import Portfolio
+from position_server.simulation.service import Simulation
 from position_server.web.base import JsonHandler, NotFoundHandler, WebContext
 from position_server.web.environment import EnvironmentHandler
 from position_server.web.hits import FastPath, HitTable
@@ -28,7 +29,6 @@ from position_server.web.market_data import (
     BatchResultsHandler,
     BatchRunHandler,
     BatchStatusHandler,
-    Reads,
 )
 from position_server.web.openapi import build_document
 from position_server.web.portfolio import (
@@ -40,6 +40,15 @@ from position_server.web.portfolio import (
     TieOutHandler,
     ValuationHandler,
 )
+from position_server.web.reads import Reads
+from position_server.web.simulation import (
+    CancelHandler,
+    CurrentHandler,
+    ResultsHandler,
+    StreamHandler,
+    TriggerHandler,
+)
+from position_server.web.simulation import StatusHandler as SimulationStatusHandler
 from position_server.web.status import (
     HealthHandler,
     LiveHandler,
@@ -49,6 +58,7 @@ from position_server.web.status import (
     ReadyHandler,
     StatusHandler,
 )
+from position_server.web.streams import Streams
 
 ENVIRONMENT = "/position-environment"
 SEGMENT = re.compile(r"\{\w+\}")  # of a path: whatever stands there is handed to the handler's method
@@ -69,6 +79,8 @@ class Services:
     started: float
     market_data: MarketData
     portfolio: Portfolio
+    simulation: Simulation
+    streams: Streams
 
 
 def route_table(services: Services) -> list[tuple[str, type[JsonHandler], dict[str, Any]]]:
@@ -78,6 +90,7 @@ def route_table(services: Services) -> list[tuple[str, type[JsonHandler], dict[s
     reader = {"reader": services.reader}
     market_data = {"market_data": services.market_data, "reads": Reads(services.context.threads)}
     portfolio = {"portfolio": services.portfolio, "reads": Reads(services.context.threads)}
+    simulation = {"simulation": services.simulation, "reads": Reads(services.context.threads)}
     table: list[tuple[str, type[JsonHandler], dict[str, Any]]] = [
         (ENVIRONMENT, EnvironmentHandler, {**environment, **warm_ups, **reader, "hits": services.hits}),
         ("/status", StatusHandler, {**environment, **warm_ups, "started": services.started}),
@@ -95,6 +108,12 @@ def route_table(services: Services) -> list[tuple[str, type[JsonHandler], dict[s
         ("/positions/{book}/{instrument}/valuation", ValuationHandler, portfolio),
         ("/onboarding/symbols", OnboardHandler, portfolio),
         ("/onboarding/{symbol}", OnboardingHandler, portfolio),
+        ("/simulate/trigger", TriggerHandler, simulation),
+        ("/simulate/status/{job_id}", SimulationStatusHandler, simulation),
+        ("/simulate/current", CurrentHandler, simulation),
+        ("/simulate/stream/{job_id}", StreamHandler, {**simulation, "streams": services.streams}),
+        ("/simulate/cancel/{job_id}", CancelHandler, simulation),
+        ("/results", ResultsHandler, simulation),
         ("/params", ParamsHandler, {**environment, **reader}),
         ("/metrics", MetricsHandler, environment),
         ("/health", HealthHandler, {"health": services.health}),
