@@ -104,9 +104,10 @@ def _listening_port(process: subprocess.Popen[bytes], log: Path) -> int:
 
 
 def copy_of_the_project(target: Path) -> Path:
-    """The package and its config in a folder of their own, to be changed by a test."""
+    """The package and its configurations in a folder of their own, to be changed by a test."""
     shutil.copytree(
         REPOSITORY / "position_server", target / "position_server", ignore=shutil.ignore_patterns("__pycache__")
     )
     shutil.copy(REPOSITORY / "config.py", target / "config.py")
+    shutil.copytree(REPOSITORY / "configs", target / "configs")
     return target

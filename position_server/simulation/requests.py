@@ -12,6 +12,7 @@ from position_server.errors import BadRequest, InvalidDate, Problem
 
 TRIGGER_FIELDS = ("config_path", "start_date", "end_date", "models", "replace_existing")
 RESULTS_FIELDS = ("date", "start_date", "end_date", "model", "job_id", "detail")
+DATES = ("date", "start_date", "end_date")
 DETAILS = ("minimal", "full")
 ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -63,7 +64,7 @@ class ResultsQuery:
         if detail not in DETAILS:
             problems.append(Problem("detail", f"must be one of {', '.join(DETAILS)}"))
         problems += [Problem(name, "has a zero byte") for name, value in arguments.items() if "\0" in value]
-        dates = [name for name in ("date", "start_date", "end_date") if name in arguments]
+        dates = [name for name in DATES if name in arguments]
         if not dates and "job_id" not in arguments:
             problems.append(Problem("date", "is required, or start_date and end_date, or job_id"))
         elif "date" in dates and len(dates) > 1:
@@ -71,21 +72,21 @@ class ResultsQuery:
         elif len(dates) == 1 and "date" not in dates:
             problems.append(Problem("start_date", "and end_date belong together"))
         single = "date" in dates
-        given = {"start_date": arguments["date"], "end_date": arguments["date"]} if single else arguments
-        start, end = _range(given, problems, date_names=("date", "start_date", "end_date"))
+        start, end = _range(arguments, problems, ("date", "date") if single else ("start_date", "end_date"))
         full = detail == "full"
         return cls(start, end, not single, arguments.get("model"), arguments.get("job_id"), full)
 
 
 def _range(
-    given: Mapping[str, Any], problems: list[Problem], date_names: tuple[str, ...] = ("start_date", "end_date")
+    given: Mapping[str, Any], problems: list[Problem], names: tuple[str, str] = ("start_date", "end_date")
 ) -> tuple[date | None, date | None]:
-    """Start and end; raises what is wrong with them, and with everything before."""
-    start, end = (_date(given, name, problems) for name in ("start_date", "end_date"))
+    """Start and end, by these names; raises what is wrong with them, and with everything before."""
+    found = {name: _date(given, name, problems) for name in dict.fromkeys(names)}
+    start, end = (found[name] for name in names)
     if start is not None and end is not None and start > end:
         problems.append(Problem("start_date", f"is after end_date ({start} > {end})"))
     if problems:
-        only_dates = all(problem.field in date_names for problem in problems)
+        only_dates = all(problem.field in DATES for problem in problems)
         raise (InvalidDate if only_dates else BadRequest)(problems)
     return start, end
 
