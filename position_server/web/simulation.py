@@ -23,8 +23,6 @@ from position_server.web.base import Failure, JsonHandler, WebContext, json_obje
 from position_server.web.reads import Reads
 from position_server.web.streams import END_ID, Reader, Streams
 
-STUCK_SECONDS = 60.0  # a reader of a stream that takes nothing for so long is hung up on
-
 
 class SimulationHandler(JsonHandler):
     """A route of the simulation room."""
@@ -133,7 +131,7 @@ class StreamHandler(SimulationHandler):
         """Whether the reader took it. While it does not, nothing else is sent."""
         self.write(event)
         try:
-            await asyncio.wait_for(self.flush(), STUCK_SECONDS)
+            await asyncio.wait_for(self.flush(), self.streams.bounds.stuck)
         except StreamClosedError:
             return False
         except TimeoutError:

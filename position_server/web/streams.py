@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -22,20 +23,27 @@ from position_server.simulation.service import Simulation
 from position_server.web.reads import Reads
 
 log = logging.getLogger(__name__)
-LEAST_SECONDS = 0.05  # between two events of a job
-LOOK_SECONDS = 1.0  # between two looks at a job that another process may run
-SILENT_SECONDS = 15.0  # then a comment shows everyone between here and the reader that the connection lives
-MOST_READERS = 1000
-ACTIVE = ("pending", "running")  # statuses of a job that will change
 END_ID = "end"  # of the last event; a browser that connects again says that it has seen it
 BEGINNING = b"retry: 2000\n\n"  # milliseconds until a browser connects again
 COMMENT = b": still here\n\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How quick streams are, in seconds, and how many."""
+
+    least: float = 0.05  # between two events of a job
+    look: float = 1.0  # between two looks at a job that another process may run
+    silent: float = 15.0  # then a comment shows everyone between here and the reader that the connection lives
+    stuck: float = 60.0  # a reader that takes nothing for so long is hung up on
+    readers: int = 1000
+
+
 class Streams:
     """The jobs that are watched, and by whom."""
 
-    def __init__(self, simulation: Simulation, reads: Reads) -> None:
+    def __init__(self, simulation: Simulation, reads: Reads, bounds: Bounds | None = None) -> None:
+        self.bounds = bounds or Bounds()
         self._simulation, self._reads = simulation, reads
         self._watches: dict[str, _Watch] = {}
         self._readers: set[Reader] = set()
@@ -43,8 +51,8 @@ class Streams:
 
     async def open(self, job_id: str) -> Reader:
         """A reader of the job, to be entered. Raises NotFound, Busy, Starting, StoreUnavailable."""
-        if self._ended or len(self._readers) >= MOST_READERS:
-            raise Busy("The server is stopping." if self._ended else f"{MOST_READERS} streams are open.")
+        if self._ended or len(self._readers) >= self.bounds.readers:
+            raise Busy("The server is stopping." if self._ended else f"{self.bounds.readers} streams are open.")
         now = await self._reads.run(partial(_event, self._simulation, job_id))
         return Reader(self, job_id, now)
 
@@ -57,9 +65,11 @@ class Streams:
     def enter(self, reader: Reader, job_id: str) -> _Watch:
         """Counts the reader among those of the job's watch, which its first one begins."""
         self._readers.add(reader)
+        if self._ended:
+            reader.end()
         watch = self._watches.get(job_id)
         if watch is None:
-            watch = self._watches[job_id] = _Watch(partial(_event, self._simulation, job_id), self._reads)
+            watch = self._watches[job_id] = _Watch(partial(_event, self._simulation, job_id), self._reads, self.bounds)
             watch.begin(partial(self._subscribe, job_id))
         watch.readers.add(reader)
         return watch
@@ -121,7 +131,7 @@ class Reader:
         yield BEGINNING + event
         while not is_over and not self._ended:
             try:
-                await asyncio.wait_for(self._wake.wait(), SILENT_SECONDS)
+                await asyncio.wait_for(self._wake.wait(), self._streams.bounds.silent)
             except TimeoutError:
                 yield COMMENT
                 continue
@@ -135,10 +145,10 @@ class Reader:
 class _Watch:
     """A job as of its last change, for all who read it: `newest` is its event, and whether that is the last one."""
 
-    def __init__(self, read: Callable[[], tuple[bytes, bool]], reads: Reads) -> None:
+    def __init__(self, read: Callable[[], tuple[bytes, bool]], reads: Reads, bounds: Bounds) -> None:
         self.readers: set[Reader] = set()
         self.newest: tuple[bytes, bool] | None = None
-        self._read, self._reads = read, reads
+        self._read, self._reads, self._bounds = read, reads, bounds
         self._changed = asyncio.Event()
 
     def begin(self, subscribe: Callable[[Callable[[], None]], Callable[[], None]]) -> None:
@@ -169,16 +179,16 @@ class _Watch:
                 return
             for reader in self.readers:
                 reader.wake()
-            await asyncio.sleep(LEAST_SECONDS)
+            await asyncio.sleep(self._bounds.least)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), LOOK_SECONDS)
+                await asyncio.wait_for(self._changed.wait(), self._bounds.look)
 
 
 def _event(simulation: Simulation, job_id: str) -> tuple[bytes, bool]:
     """The job's progress as an event, and whether it is the last one: then an event `end` follows in the same bytes."""
     job = simulation.progress(job_id)
     event = _encoded("progress", job)
-    if job["status"] in ACTIVE:
+    if job["completed_at"] is None:
         return event, False
     last: dict[str, Any] = {"job_id": job_id, "status": job["status"]}
     return event + f"id: {END_ID}\n".encode() + _encoded("end", last), True
