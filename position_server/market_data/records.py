@@ -16,13 +16,11 @@ import orjson
 from sqlalchemy import Connection, Select, Table, and_, bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from position_server.errors import StoreUnavailable
 from position_server.market_data.assets import Asset
 from position_server.market_data.plausible import PRICES
 from position_server.market_data.provider import ProviderQuote
 from position_server.market_data.results import BatchResult
 from position_server.store.engine import Store
-from position_server.store.location import Location, SqliteLocation
 from position_server.store.tables import asset_sync, batch_results, instruments, positions, quote_sequences, quotes
 
 KEPT_RESULTS = 10_000  # batch results; older ones are dropped
@@ -65,10 +63,9 @@ class Records:
         Bring the tables up to date, add the instruments that the assets tell enough of, and a status for each. What a
         killed process left in progress is pending again. Creates no store.
         """
-        identity = _identity(self._store.location)
+        identity = self._store.identity()
         if identity == self._prepared:
             return
-        self._store.close()  # open connections go on using a file that was replaced
         self._prepare(assets)
         self._prepared = identity
 
@@ -190,17 +187,6 @@ class Records:
         _insert_missing(connection, asset_sync, [self._key(symbol) | pending for symbol in symbols])
         row = and_(asset_sync.c.symbol == bindparam("of"), asset_sync.c.provider == self._provider)
         connection.execute(update(asset_sync).where(row).values(values), [{"of": symbol} for symbol in symbols])
-
-
-def _identity(location: Location) -> object:
-    """What differs where another store has taken this one's place. Raises StoreUnavailable where there is no file."""
-    if not isinstance(location, SqliteLocation):
-        return location
-    try:
-        found = location.path.stat()
-    except OSError as error:
-        raise StoreUnavailable(f"the store {location} is unavailable: {error.strerror}") from error
-    return found.st_dev, found.st_ino
 
 
 def _write_quotes(

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import date
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -44,6 +44,8 @@ class Portfolio:
         self._open_source = open_source
         self._calendar = Calendar.named(settings.calendar)
         self._zone = ZoneInfo(settings.timezone)
+        self._opening = threading.Lock()  # guards the store, which all share
+        self._opened: Store | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="onboarding", daemon=True)
 
@@ -58,11 +60,13 @@ class Portfolio:
         self._stop.set()
 
     def join(self) -> None:
-        """Waits for the thread's end, and says so where it does not."""
+        """Waits for the thread's end, says so where it does not, and closes the store."""
         if self._thread.ident is not None:  # it was started
             self._thread.join(JOIN_SECONDS)
         if self._thread.is_alive():
             log.warning("thread did not end", extra={"name_of_thread": self._thread.name})
+        elif self._opened is not None:
+            self._opened.close()
 
     def _work(self) -> None:
         """The life of the thread: a look at the queue, a wait. A store that is away is looked for again."""
@@ -84,16 +88,15 @@ class Portfolio:
     def _work_off(self) -> None:
         from position_server.portfolio.onboarding import Onboarding
 
-        with self._store() as store:
-            Onboarding(
-                store,
-                self._settings.portfolio,
-                self._calendar,
-                self._clock,
-                day=self.day,
-                open_source=self._open_source,
-                fit=self._fit,
-            ).work_off(self._stop)
+        Onboarding(
+            self._store(),
+            self._settings.portfolio,
+            self._calendar,
+            self._clock,
+            day=self.day,
+            open_source=self._open_source,
+            fit=self._fit,
+        ).work_off(self._stop)
 
     def _fit(self, names: Sequence[str], day: date) -> None:
         """Has a worker compute and write fits."""
@@ -125,7 +128,7 @@ class Portfolio:
         from position_server.portfolio import rows
         from position_server.portfolio.records import runs
 
-        with self._store() as store, store.read() as connection:
+        with self._store().read() as connection:
             return [rows.run_row(run) for run in runs.listed(connection, batch_type=batch_type, day=day, limit=limit)]
 
     def snapshots(self, book: str, first: date | None, last: date | None) -> Answer:
@@ -133,7 +136,7 @@ class Portfolio:
         from position_server.portfolio import rows
         from position_server.portfolio.records import snapshots
 
-        with self._store() as store, store.read() as connection:
+        with self._store().read() as connection:
             found = snapshots.listed(connection, book, first or date.min, last or date.max)
         return {"book": book, "snapshots": [rows.snapshot_row(one) for one in found]}
 
@@ -141,33 +144,30 @@ class Portfolio:
         """The exposures of the book's snapshot of that day, or of its newest. Raises NotFound, StoreUnavailable."""
         from position_server.portfolio import rows
 
-        with self._store() as store:
-            return rows.exposures_row(self._snapshot(store, book, day))
+        return rows.exposures_row(self._snapshot(book, day))
 
     def tie_out(self, book: str, day: date, environment: Mapping[str, Mapping[str, Any]]) -> Answer:
         """The tie-out of the book's snapshot of that day with the environment's rows. Raises NotFound."""
         from position_server.portfolio.tie_out import Taken, tie_out
 
-        with self._store() as store:
-            snapshot = self._snapshot(store, book, day)
-            with store.read() as connection:
-                from position_server.portfolio.records import snapshots
+        snapshot = self._snapshot(book, day)
+        with self._store().read() as connection:
+            from position_server.portfolio.records import snapshots
 
-                positions = snapshots.positions_of(connection, book, day)
-                multipliers = snapshots.multipliers_of(connection, [one.instrument for one in positions])
-                earlier = _earlier(connection, book, day)
+            positions = snapshots.positions_of(connection, book, day)
+            multipliers = snapshots.multipliers_of(connection, [one.instrument for one in positions])
+            earlier = _earlier(connection, book, day)
         return tie_out(Taken(snapshot, positions, multipliers), environment, earlier)
 
     def snapshot_date(self, book: str, day: date | None) -> date:
         """The day of the book's snapshot of that day, or of its newest. Raises NotFound, StoreUnavailable."""
-        with self._store() as store:
-            found: date = self._snapshot(store, book, day).snapshot_date
-            return found
+        found: date = self._snapshot(book, day).snapshot_date
+        return found
 
-    def _snapshot(self, store: Store, book: str, day: date | None) -> Any:
+    def _snapshot(self, book: str, day: date | None) -> Any:
         from position_server.portfolio.records import snapshots
 
-        with store.read() as connection:
+        with self._store().read() as connection:
             found = snapshots.newest(connection, book, day or date.max)
         if found is None or (day is not None and found.snapshot_date != day):
             raise NotFound(f"There is no snapshot of {book!r}" + (f" on {day}." if day else "."))
@@ -185,7 +185,7 @@ class Portfolio:
         if valued_on is not None and valued_on > today:
             raise BadRequest([Problem("valued_on", f"must not be after today ({today})")])
         valuation = valuations.Valuation(book, instrument, valued_on or self.day(), market_value, who, now)
-        with self._store() as store, store.write() as connection:
+        with self._store().write() as connection:
             held = valuations.kind_of_held(connection, book, instrument)
             if held is None:
                 raise NotFound(f"{book!r} holds no {instrument!r}.")
@@ -212,7 +212,7 @@ class Portfolio:
             names.append(store_name(symbol))
         if problems:
             raise BadRequest(problems)
-        with self._store() as store, store.write() as connection:
+        with self._store().write() as connection:
             queued = onboarding.queue(connection, names, who, self._clock.now())
             jobs = [onboarding.by_symbol(connection, name) for name in dict.fromkeys(names)]
         return {"queued": queued, "jobs": [rows.job_row(job) for job in jobs if job is not None]}
@@ -223,19 +223,20 @@ class Portfolio:
         from position_server.portfolio.choice import store_name
         from position_server.portfolio.records import onboarding
 
-        with self._store() as store, store.read() as connection:
+        with self._store().read() as connection:
             found = onboarding.by_symbol(connection, store_name(symbol))
         if found is None:
             raise NotFound(f"Nobody has asked for {symbol!r} to be onboarded.")
         return rows.job_row(found)
 
-    @contextmanager
-    def _store(self) -> Iterator[Store]:
-        """The store, opened for this alone: an open one would go on with a file that somebody has replaced."""
-        from position_server.store.engine import open_store
+    def _store(self) -> Store:
+        """The store, opened when it is first asked for."""
+        with self._opening:
+            if self._opened is None:
+                from position_server.store.engine import open_store
 
-        with open_store(self._settings.store_url) as store:
-            yield store
+                self._opened = open_store(self._settings.store_url)
+            return self._opened
 
 
 def _earlier(connection: Any, book: str, day: date) -> Any:

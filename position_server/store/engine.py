@@ -28,6 +28,7 @@ class Store:
         self.location = location
         self.read_only = read_only
         self._busy_timeout_seconds = busy_timeout_seconds
+        self._connected_to: object = None  # the identity of the store behind the connections that are open
         self._engine = self._new_engine()
         self._writer = self._engine.execution_options(takes_write_lock=True)
 
@@ -53,6 +54,16 @@ class Store:
         with self.read() as connection:
             return migrate.is_current(connection)
 
+    def identity(self) -> object:
+        """What differs where another store has taken this one's place. Raises StoreUnavailable without a file."""
+        if not isinstance(self.location, SqliteLocation):
+            return self.location
+        try:
+            found = self.location.path.stat()
+        except OSError as error:
+            raise StoreUnavailable(f"the store {self.location} is unavailable: {error.strerror}") from error
+        return found.st_dev, found.st_ino
+
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One writing transaction: committed at the end, rolled back where an exception leaves it.
@@ -62,18 +73,30 @@ class Store:
         """
         if self.read_only:
             raise StoreUnavailable(f"the store {self.location} was opened for reading only")
+        self._let_go_of_another_file()
         with self._translated(), self._writer.begin() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One reading transaction. Raises StoreUnavailable."""
+        self._let_go_of_another_file()
         with self._translated(), self._engine.connect() as connection:
             yield connection
 
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+    def _let_go_of_another_file(self) -> None:
+        """An open connection to a SQLite file that was replaced or removed would go on with the old one.
+
+        Two threads may both find it so, and both let go: that harms neither.
+        """
+        identity = self.identity()
+        if identity != self._connected_to:
+            self._engine.dispose()
+            self._connected_to = identity
 
     def _new_engine(self) -> Engine:
         if isinstance(self.location, SqliteLocation):

@@ -194,3 +194,24 @@ def test_postgres_that_is_down_is_unavailable_in_one_line_without_the_password()
 def test_wrong_store_url_is_a_config_error(url: str) -> None:
     with pytest.raises(ConfigError, match="STORE"):
         open_store(url)
+
+
+def test_a_file_that_another_has_replaced_is_the_store_from_then_on(tmp_path: Path) -> None:
+    file, other = tmp_path / "store.sqlite", tmp_path / "other.sqlite"
+    with open_store(f"sqlite:///{file}") as store, open_store(f"sqlite:///{other}") as replacement:
+        store.upgrade()
+        replacement.upgrade()
+        with replacement.write() as connection:
+            connection.execute(insert(instruments), [EQUITY])
+        replacement.close()  # which moves the write-ahead log into the file
+        with store.read() as connection:
+            assert connection.execute(select(instruments)).all() == []
+        for log in ("-wal", "-shm"):  # of the old file: SQLite would play it back into the new one
+            file.with_name(file.name + log).unlink(missing_ok=True)
+        other.replace(file)
+        with store.read() as connection:
+            assert [row.instrument for row in connection.execute(select(instruments))] == ["AAPL"]
+        file.unlink()
+        for transaction in (store.read, store.write):
+            with pytest.raises(StoreUnavailable, match="No such file"), transaction():
+                pass
