@@ -1,4 +1,5 @@
-# Every target also runs on a fresh machine: what it needs is made first. Settings: PYTHON, PORT, DATA_DIR, JOBS.
+# Every target also runs on a fresh machine: what it needs is made first. Settings: PYTHON, PORT, DATA_DIR, JOBS,
+# PYTEST_ARGS.
 PYTHON ?= python3
 PORT ?= 8888
 DATA_DIR ?= var
@@ -27,10 +28,10 @@ run: setup ## Serve on port 8888; builds the demo store first if there is none
 	$(BIN)/python -m position_server serve --port $(PORT) --data-dir $(DATA_DIR)
 
 test: setup ## Run the tests but the slow ones, JOBS files at a time (0: one after the other)
-	$(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 test-slow: setup ## Run the slow tests: kill-and-restart cycles
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev ## Check format, style, types and the walls of the house
 	$(BIN)/ruff format --check .
