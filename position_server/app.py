@@ -20,7 +20,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from zoneinfo import ZoneInfo
 
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from position_server.access import Guard
@@ -47,16 +46,14 @@ from position_server.web.base import InFlight, WebContext
 from position_server.web.hits import HitTable
 from position_server.web.idle import IdleConnections
 from position_server.web.reads import Reads
-from position_server.web.routes import Services, application, with_fast_path
+from position_server.web.routes import Services
+from position_server.web.server import WebServer
 from position_server.web.streams import Streams
 
 if TYPE_CHECKING:
     from position_server.portfolio.prices import PriceSource
 
 log = logging.getLogger(__name__)
-MAX_HEADER_BYTES = 262_144  # a GET of 10,000 books is a line of some 100 KB
-MOST_CHECKS = 5  # that `/health` has, beside tool servers: one that hangs keeps its thread to itself
-DISCARDED_BODY_BYTES = 128 * 2**20  # a body above the limit is read up to here, so that its 413 can be read
 
 
 class PositionServer:
@@ -101,24 +98,16 @@ class PositionServer:
             up.callback(self.simulation.join)
             self.warm_ups.start()
             up.callback(self.warm_ups.stop)
-            in_flight = InFlight()
-            access = up.enter_context(AccessLog(sys.stderr if self.settings.logs.access else None))
-            guard = self._guard(up.enter_context(ThreadPoolExecutor(1, "key-check")))
-            idle = IdleConnections(self.settings.server.idle_connection_seconds, self.clock)
-            watch = asyncio.create_task(idle.watch())
-            up.callback(watch.cancel)
-            checks = checks_of(self.settings, pool, self.environment.catalogue, self.market.data)
-            most_checks = MOST_CHECKS + len(self.settings.simulation.tool_servers)
-            looking = up.enter_context(ThreadPoolExecutor(most_checks, "health"))
-            health = Health(checks, threads=looking, clock=self.clock)
-            streams = Streams(self.simulation, Reads(threads))
-            http = self._http_server(threads, in_flight, access, guard, idle, started, health, streams)
-            up.push_async_callback(self._stop_answering, http, in_flight, streams)
-            http.add_sockets(sockets)
+            services = self._services(up, pool, threads, started)
+            web = WebServer(services, self.settings.server)
+            web.start(sockets)
+            up.push_async_callback(web.stop)
             self.port = sockets[0].getsockname()[1]
             self._down = up.pop_all()
         log.info("listening", extra={"host": self.settings.server.host, "port": self.port})
-        self._down.enter_context(KeyWatch(self.settings.store_url, guard, self.clock))  # its imports take a while
+        self._down.enter_context(
+            KeyWatch(self.settings.store_url, services.context.guard, self.clock)
+        )  # its imports take a while
         self.market.start()  # and so do these
         self._down.callback(self.market.stop)
         self.portfolio.start()
@@ -196,65 +185,38 @@ class PositionServer:
         may_be_open = self.settings.allow_anonymous or _is_loopback(self.settings.server.host)
         return Guard(checks, self.clock, secret=secrets.token_bytes(32), always_on=not may_be_open)
 
-    def _http_server(
-        self,
-        threads: ThreadPoolExecutor,
-        in_flight: InFlight,
-        access: AccessLog,
-        guard: Guard,
-        idle: IdleConnections,
-        started: float,
-        health: Health,
-        streams: Streams,
-    ) -> HTTPServer:
+    def _services(self, up: AsyncExitStack, pool: ComputePool, threads: ThreadPoolExecutor, started: float) -> Services:
+        """What HTTP works with; what of it has to be closed is left to `up`."""
         server = self.settings.server
+        access = up.enter_context(AccessLog(sys.stderr if self.settings.logs.access else None))
+        checks = checks_of(self.settings, pool, self.environment.catalogue, self.market.data)
+        looking = up.enter_context(ThreadPoolExecutor(len(checks.all), "health"))  # one that hangs keeps its own
         context = WebContext(
             clock=self.clock,
             metrics=self.metrics,
             threads=threads,
-            in_flight=in_flight,
+            in_flight=InFlight(),
             access=access,
             random_bits=random.getrandbits,
             max_body_bytes=int(server.max_body_mb * 1e6),
             expose_tracebacks=self.settings.expose_tracebacks,
-            guard=guard,
+            guard=self._guard(up.enter_context(ThreadPoolExecutor(1, "key-check"))),
         )
-        readiness = Readiness(self.warm_ups, self.environment.cache, self.clock, server.ready_after_seconds)
-        services = Services(
+        return Services(
             context=context,
             environment=self.environment,
             warm_ups=self.warm_ups,
-            readiness=readiness,
-            health=health,
+            readiness=Readiness(self.warm_ups, self.environment.cache, self.clock, server.ready_after_seconds),
+            health=Health(checks, threads=looking, clock=self.clock),
             reader=self._reader,
             hits=HitTable(self.environment.cache),
-            idle=idle,
+            idle=IdleConnections(server.idle_connection_seconds, self.clock),
             started=started,
             market_data=self.market.data,
             portfolio=self.portfolio,
             simulation=self.simulation,
-            streams=streams,
+            streams=Streams(self.simulation, Reads(threads)),
         )
-        http = HTTPServer(
-            with_fast_path(services) if server.fast_path else application(services),
-            idle_connection_timeout=server.idle_connection_seconds,
-            body_timeout=server.body_timeout_seconds,
-            max_header_size=MAX_HEADER_BYTES,
-            max_body_size=DISCARDED_BODY_BYTES,
-        )
-        if server.fast_path:
-            http.conn_params.header_timeout = None  # `idle` closes them
-        return http
-
-    async def _stop_answering(self, http: HTTPServer, in_flight: InFlight, streams: Streams) -> None:
-        """Stops accepting, lets running requests end within their grace, then closes every connection."""
-        http.stop()
-        streams.end()
-        try:
-            await asyncio.wait_for(in_flight.none(), self.settings.server.shutdown_grace_seconds)
-        except TimeoutError:
-            log.warning("requests were still running at the end of their grace")
-        await http.close_all_connections()
 
 
 def refuse_strangers(settings: Settings) -> None:

@@ -42,6 +42,11 @@ class Checks:
     storage: Check
     secrets: Sequence[str] = ()
 
+    @property
+    def all(self) -> list[Check]:
+        """Each of them."""
+        return [*self.services, self.database, self.storage]
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -75,7 +80,7 @@ class Health:
 
     async def _look_at_all(self) -> tuple[bool, dict[str, Any]]:
         services, database, storage = self._checks.services, self._checks.database, self._checks.storage
-        everything = [*services, database, storage]
+        everything = self._checks.all
         findings = dict(zip(everything, await asyncio.gather(*map(self._look_at, everything)), strict=True))
         healthy = not any(check.required and findings[check].error for check in everything)
         self._reported = self._clock.monotonic()
