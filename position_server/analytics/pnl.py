@@ -13,6 +13,11 @@ from position_server.analytics.coupon_periods import FloatArray
 FACE = 100.0
 
 
+def per_unit(kind: npt.NDArray[np.object_], multiplier: npt.ArrayLike) -> FloatArray:
+    """What one unit of quantity counts for a price of one (n,): the multiplier; of a bond's face a hundredth."""
+    return np.where(kind == "BOND", 1 / FACE, _floats(multiplier))
+
+
 def market_value(quantity: npt.ArrayLike, multiplier: npt.ArrayLike, price: npt.ArrayLike) -> FloatArray:
     """Quantity × multiplier × price. Of futures this is the notional: their value is `price_gain` since entry."""
     return _floats(quantity) * _floats(multiplier) * _floats(price)

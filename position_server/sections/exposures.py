@@ -32,7 +32,6 @@ from position_server.store.snapshot import FactorBetas
 FloatArray = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 KINDS = ("BOND", "EQUITY", "FUTURE", "OPTION", "PRIVATE", "SPOT")
-FACE = 100.0
 MARKET_BETA = "market_beta"
 
 
@@ -53,7 +52,9 @@ def compute(inputs: Inputs, _: SectionParams) -> SectionData:
     dated = inputs.prices.price_date[~np.isnat(inputs.prices.price_date)]
     return SectionData(
         totals=totals_by_book(held["book"], _amounts(inputs, value, equity)),
-        coverage=coverage(held["quantity"] * _per_unit(inputs), unit_price, held["entry_price"], fx_rate),
+        coverage=coverage(
+            held["quantity"] * pnl.per_unit(held["kind"], held["multiplier"]), unit_price, held["entry_price"], fx_rate
+        ),
         warnings=[*empty_book_warnings(inputs), *_warnings(inputs, value, factors, equity)],
         notes={"by_book": by_book, "all": _exposures(inputs, value, factors, equity, everywhere)},
         symbols=frozenset(held["instrument"]),
@@ -122,12 +123,6 @@ def _dirty_prices(inputs: Inputs, rows: npt.NDArray[np.intp]) -> FloatArray:
     curve = curves.bootstrap(market.curve.tenor_years, market.curve.rates) if market.curve else None
     clean, periods = clean_prices(terms, market.settlement, inputs.prices.price[rows][first], curve)
     return np.asarray((clean + bonds.accrued(terms.coupon, periods))[place])
-
-
-def _per_unit(inputs: Inputs) -> FloatArray:
-    """What one unit of quantity counts: the multiplier, of a bond's face a hundredth."""
-    held = inputs.positions
-    return np.where(held["kind"] == "BOND", 1 / FACE, held["multiplier"])
 
 
 def _amounts(inputs: Inputs, value: FloatArray, equity: Bools) -> Mapping[str, FloatArray]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from position_server.analytics import curves
+from position_server.analytics import curves, pnl
 from position_server.analytics.bond_values import BondTerms, curve_deltas
 from position_server.analytics.curves import DiscountCurve
 from position_server.analytics.futures import (
@@ -162,7 +162,8 @@ def _answer(
 def _coverage(held: Columns, deltas: _Deltas, fx_rate: FloatArray) -> dict[str, Any]:
     """How much of the exposure, by entry price, has a delta."""
     counted = np.where(np.isnan(deltas.parallel), np.nan, held["entry_price"])
-    return coverage(held["quantity"] * held["multiplier"], counted, held["entry_price"], fx_rate)
+    size = held["quantity"] * pnl.per_unit(held["kind"], held["multiplier"])
+    return coverage(size, counted, held["entry_price"], fx_rate)
 
 
 SECTION = Section(

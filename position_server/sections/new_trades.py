@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from position_server.analytics import pnl
 from position_server.analytics.totals import coverage, totals_by_book
 from position_server.sections.base import (
     Column,
@@ -18,15 +19,13 @@ from position_server.sections.base import (
     empty_book_warnings,
 )
 
-PER_FACE = 100.0  # bonds are priced per 100 of face
-
 
 def compute(inputs: Inputs, _: SectionParams) -> SectionData:
     """One row per trade, ordered by book, instrument and time; `quantity` is negative for a sale."""
     done = inputs.trades
     quantity = np.where(done["side"] == "SELL", -done["quantity"], done["quantity"])
-    per_unit = np.where(done["kind"] == "BOND", 1 / PER_FACE, done["multiplier"])
-    consideration = quantity * per_unit * done["price"]
+    size = quantity * pnl.per_unit(done["kind"], done["multiplier"])
+    consideration = size * done["price"]
     fx_rate = inputs.fx.rates(done["currency"], inputs.base_currency)
     unknown = np.full(len(quantity), np.nan)
     rows: dict[str, Column] = {
@@ -51,7 +50,7 @@ def compute(inputs: Inputs, _: SectionParams) -> SectionData:
     return SectionData(
         rows=rows,
         totals=totals_by_book(done["book"], {"consideration_base": consideration * fx_rate}),
-        coverage=coverage(quantity * per_unit, done["price"], done["price"], fx_rate),
+        coverage=coverage(size, done["price"], done["price"], fx_rate),
         warnings=empty_book_warnings(inputs),
         symbols=frozenset(done["instrument"]),
         positions_as_of=inputs.base.pos_date.isoformat(),

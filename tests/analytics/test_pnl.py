@@ -9,12 +9,18 @@ from position_server.analytics.pnl import (
     bond_market_value,
     bond_total_pnl,
     market_value,
+    per_unit,
     price_gain,
 )
 
 
 def test_a_position_is_worth_quantity_times_multiplier_times_price() -> None:
     assert market_value([10.0, -5.0], [100.0, 1.0], [2.5, 40.0]).tolist() == [2500.0, -200.0]
+
+
+def test_a_bond_counts_by_the_hundred_of_its_face_and_all_else_by_its_multiplier() -> None:
+    kinds = np.array(["BOND", "FUTURE", "EQUITY"], dtype=object)
+    assert per_unit(kinds, [1.0, 1000.0, 1.0]).tolist() == [0.01, 1000.0, 1.0]
 
 
 def test_a_short_position_gains_when_the_price_falls() -> None:

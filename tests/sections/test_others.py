@@ -145,6 +145,28 @@ def test_a_shift_changes_the_deltas(compute: Compute) -> None:
     assert moved["curve_shift_bp"] == 100
 
 
+def test_the_deltas_cover_a_share_of_the_money_not_of_the_face(compute: Compute) -> None:
+    """A curve on which nothing after 20 years is worth anything leaves the long bonds and futures without a delta."""
+    shift = {"curve_shift_bp": {"30Y": 20_000}}
+    data, bonds = compute("ir_delta", shift, books=("CUPS",)), compute("bonds", shift, books=("CUPS",))
+    unknown_futures = {"UBZ25"}
+    (warning,) = data["warnings"]
+    assert unknown_futures == set(warning.removeprefix("no interest-rate delta for ").split(", ")) - {
+        row["isin"] for row in bonds["positions"]
+    }
+    known, whole = 0.0, 0.0
+    for row in bonds["positions"]:
+        gross = abs(row["face"] * row["entry_price"] / 100)
+        whole += gross
+        known += gross if row["curve_dv01"] is not None else 0.0
+    for row in compute("futures", books=("CUPS",))["positions"]:
+        if row["root"] in {"ZT", "ZF", "ZN", "TN", "ZB", "UB"}:
+            gross = abs(row["quantity"] * row["multiplier"] * row["entry_price"])
+            whole += gross
+            known += 0.0 if row["instrument"] in unknown_futures else gross
+    assert data["coverage"]["gross_share"] == pytest.approx(known / whole)
+
+
 @pytest.mark.parametrize("time_of_day", ["SOD", "EOD", "LIVE"])
 def test_new_trades_are_those_after_pos_date_up_to_env_date(compute: Compute, time_of_day: str) -> None:
     rows = compute("new_trades", time_of_day=time_of_day)["positions"]
