@@ -58,12 +58,17 @@ class Simulation:
             log.warning("thread did not end", extra={"name_of_thread": self._thread.name})
 
     def _live(self) -> None:
-        with ExitStack() as up:
-            jobs = self._opened(up)
-            if jobs is not None:
-                jobs.start()
-                self._jobs = jobs
-                self._stop.wait()
+        try:
+            with ExitStack() as up:
+                jobs = self._opened(up)
+                if jobs is not None:
+                    jobs.start()
+                    self._jobs = jobs
+                    self._stop.wait()
+        except Exception:
+            log.exception("simulations have ended")
+            self._trouble = PositionServerError("Simulations have ended; the log says why.")
+            self._jobs = None
 
     def _opened(self, up: ExitStack) -> JobService | None:
         """The job service on a store of this version; None where it is time to stop first."""
