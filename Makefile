@@ -47,9 +47,9 @@ bench: $(VENV)/.installed-bench ## Measure the server against its peers; needs w
 	$(BIN)/python -m bench.run --chart docs/images/bench.png $(ARGS)
 
 lock: $(VENV)/.installed-dev ## Pin requirements.txt, requirements-dev.txt and requirements-bench.txt anew
-	$(BIN)/pip-compile --quiet --allow-unsafe --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --extra test --extra plot -o requirements.txt pyproject.toml
-	$(BIN)/pip-compile --quiet --allow-unsafe --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --extra test --extra plot --extra dev -o requirements-dev.txt pyproject.toml
-	$(BIN)/pip-compile --quiet --allow-unsafe --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --extra test --extra plot --extra bench -o requirements-bench.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --allow-unsafe --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --extra test --extra plot --extra agents -o requirements.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --allow-unsafe --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --extra test --extra plot --extra agents --extra dev -o requirements-dev.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --allow-unsafe --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --extra test --extra plot --extra agents --extra bench -o requirements-bench.txt pyproject.toml
 
 clean: ## Remove .venv and caches; the data folder stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

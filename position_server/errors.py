@@ -30,6 +30,7 @@
     ├── SectionTimeout      TimeoutError section_timeout      a section's work was killed past its timeout
     ├── BrokenSection                   broken_section        a section's file cannot be used
     ├── BrokenModel                     broken_model          a model's file cannot be used
+    ├── AgentFailed                     agent_failed          an agent cannot decide: endpoint, key, tools or news
     └── WorkerDied                      worker_died           a worker process ended in the middle of its work
 
 A class's docstring is its message unless one is given. Raise at the floor that knows the word; only `web/base.py`
@@ -257,3 +258,9 @@ class BrokenModel(PositionServerError):
     """A model's file cannot be used."""
 
     code = "broken_model"
+
+
+class AgentFailed(PositionServerError):
+    """The agent cannot decide, and trying again will not help."""
+
+    code = "agent_failed"

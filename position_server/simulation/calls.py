@@ -11,7 +11,14 @@ from position_server.simulation.config import ModelConfig, SimulationConfig
 
 
 class TransientFailure(Exception):
-    """A model-day failed for the moment (a service is away, a limit is reached) and is worth another try."""
+    """A model-day failed for the moment (a service is away, a limit is reached) and is worth another try.
+
+    `retry_after_seconds`: what the service asked for, if it did.
+    """
+
+    def __init__(self, message: str, retry_after_seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Superseded(Exception):
@@ -28,6 +35,7 @@ class ModelDayCall:
     attempt: int
     config: SimulationConfig
     tool_servers: Mapping[str, str]
+    root: Path  # has the folder `configs`
     log_file: Path
 
     @property

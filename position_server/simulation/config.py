@@ -110,7 +110,7 @@ class SimulationConfig(BaseModel):
 
 def read_config(root: Path, config_path: str | None) -> SimulationConfig:
     """The configuration at `config_path`, inside the folder `configs` of `root`. Raises InvalidConfig."""
-    file = _inside(root, config_path or DEFAULT_CONFIG)
+    file = inside_configs(root, config_path or DEFAULT_CONFIG, "config_path")
     try:
         text = file.read_bytes()
     except OSError as error:
@@ -126,14 +126,16 @@ def parse_config(text: str | bytes) -> SimulationConfig:
         raise InvalidConfig([_problem(detail) for detail in error.errors(include_url=False)]) from error
 
 
-def _inside(root: Path, config_path: str) -> Path:
+def inside_configs(root: Path, path: str, key: str) -> Path:
+    """The file at `path`, which must be inside the folder `configs` of `root`. Raises InvalidConfig, naming the key."""
     folder = (root / FOLDER).resolve()
     try:
-        file = (root / config_path).resolve()
+        file = (root / path).resolve()
     except (OSError, ValueError) as error:
-        raise InvalidConfig([Problem("config_path", "is no path")]) from error
+        raise InvalidConfig([Problem(key, "is no path")]) from error
     if not file.is_relative_to(folder):  # absolute, or out of it by way of .. or a link
-        raise InvalidConfig([Problem("config_path", f"must be inside {FOLDER}/ (default: {DEFAULT_CONFIG})")])
+        default = f" (default: {DEFAULT_CONFIG})" if key == "config_path" else ""
+        raise InvalidConfig([Problem(key, f"must be inside {FOLDER}/{default}")])
     return file
 
 

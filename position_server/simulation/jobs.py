@@ -261,6 +261,7 @@ class JobService:
             owner=self._owner.name,
             open_pool=self._parts.open_pool,
             data_dir=self._parts.data_dir,
+            root=self._parts.root,
             audit=self._audit,
             changed=self._changed,
             stop=self._stop,

@@ -6,6 +6,7 @@ state of a model-day is the call's and ends with it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -19,7 +20,7 @@ from position_server.simulation.holdings import Account
 from position_server.simulation.prices import Bar, PricedDay, PriceHistory, in_micros
 from position_server.simulation.records import model_days, prices
 from position_server.simulation.splits import split_ratio
-from position_server.simulation.tools import Toolbox
+from position_server.simulation.tools import Occasion, Toolbox
 from position_server.store.engine import Store, open_store
 
 
@@ -60,7 +61,7 @@ def run_model_day(bench: Workbench, call: ModelDayCall) -> float:
         raise NoPrices(f"The store has no opening price on {call.day}.")
     with bench.store.read() as connection:
         before = model_days.before(connection, call.model, call.day)
-    tools = Toolbox(market, _account(call, before), tool_servers=call.tool_servers, log_file=call.log_file)
+    tools = Toolbox(market, _account(call, before), _occasion(call, bench.clock))
     model.decide(tools, params)
     value = tools.account.value_cents(bench.history.closing(call.day, tools.account.holdings))
     worth_before = call.config.initial_cents if before is None else before.value_cents
@@ -69,6 +70,19 @@ def run_model_day(bench: Workbench, call: ModelDayCall) -> float:
     with bench.store.write() as connection:
         model_days.complete(connection, done)
     return seconds
+
+
+def _occasion(call: ModelDayCall, clock: Clock) -> Occasion:
+    return Occasion(
+        job_id=call.job_id,
+        model=call.model,
+        attempt=call.attempt,
+        clock=clock,
+        root=call.root,
+        log_file=call.log_file,
+        tool_servers=call.tool_servers,
+        environment=os.environ,
+    )
 
 
 def _account(call: ModelDayCall, before: model_days.DayBefore | None) -> Account:

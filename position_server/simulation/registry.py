@@ -30,7 +30,10 @@ def kinds() -> dict[str, str]:
 
 
 def load(kind: str) -> Model:
-    """The model of that kind. Raises BrokenModel, naming the module: import error, no MODEL, unknown kind."""
+    """The model of that kind.
+
+    Raises BrokenModel, naming the module: import error, no MODEL, unknown kind; or what is to be installed for it.
+    """
     module = kinds().get(kind)
     if module is None:
         raise BrokenModel(f"there is no kind of model {kind!r} (known: {', '.join(kinds())})")
@@ -40,6 +43,10 @@ def load(kind: str) -> Model:
         raise BrokenModel(f"{module}: {type(error).__name__}: {error}") from error
     if not isinstance(model, Model):
         raise BrokenModel(f"{module}: defines no MODEL = Model(...)")
+    missing = [name for name in model.needs if importlib.util.find_spec(name) is None]
+    if missing:
+        cure = f"install position-server[{model.extra}]"
+        raise BrokenModel(f"the kind {kind!r} needs {' and '.join(missing)}: {cure}")
     return model
 
 
@@ -54,10 +61,13 @@ def problems_of(entries: Iterable[tuple[str, str, Mapping[str, Any]]]) -> list[P
         try:
             load(kind).params.model_validate(dict(params))
         except ValidationError as error:
-            found += [
-                Problem(".".join([place, *map(str, detail["loc"])]), f"{detail['msg']} (is {detail['input']!r:.100})")
-                for detail in error.errors(include_url=False)
-            ]
+            found += [_problem(place, detail) for detail in error.errors(include_url=False)]
         except BrokenModel as error:
             found.append(Problem(f"{place}.kind", error.message))
     return found
+
+
+def _problem(place: str, detail: Any) -> Problem:
+    """A problem with the value as it is; of a key that should not be there the name will do: it may be a secret."""
+    shown = "" if detail["type"] == "extra_forbidden" else f" (is {detail['input']!r:.100})"
+    return Problem(".".join([place, *map(str, detail["loc"])]), detail["msg"].removeprefix("Value error, ") + shown)

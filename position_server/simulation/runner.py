@@ -35,6 +35,7 @@ from position_server.store.engine import Store
 
 log = logging.getLogger(__name__)
 TRANSIENT = (TransientFailure, StoreUnavailable, WorkerDied, ConnectionError)
+LONGEST_PAUSE_SECONDS = 60.0  # that a service may ask for
 STOP_SECONDS = 5.0  # for model-days that run when the process is told to end
 
 OpenPool = Callable[[], AbstractContextManager[ComputePool]]
@@ -58,6 +59,7 @@ class Surroundings:
     owner: str
     open_pool: OpenPool
     data_dir: Path
+    root: Path
     audit: AuditLog
     changed: Callable[[str], None]
     stop: threading.Event
@@ -149,6 +151,7 @@ class JobRun:
             attempt=attempt,
             config=self._config,
             tool_servers=self._around.settings.tool_servers,
+            root=self._around.root,
             log_file=self._around.data_dir / "simulation" / one.model / f"{day}.jsonl",
         )
         task = Task(tasks.RUN_MODEL_DAY, (call,), self._around.settings.model_day_timeout_seconds)
@@ -167,7 +170,7 @@ class JobRun:
             self._look = True
         elif isinstance(error, TRANSIENT) and one.number < self._around.settings.retries:
             log.warning("model-day is tried again", extra={**where, "error": _one_line(error), "try": one.number})
-            return Try(one.model, one.number + 1, now + self._around.retry_seconds * 2 ** (one.number - 1))
+            return Try(one.model, one.number + 1, now + self._pause(one, error))
         else:
             with self._around.store.write() as connection:
                 seconds, at = now - began, self._clock.now()
@@ -175,6 +178,11 @@ class JobRun:
             log.error("model-day failed", extra=where, exc_info=error)
         self._around.changed(self.job.job_id)
         return None
+
+    def _pause(self, one: Try, error: BaseException) -> float:
+        """Seconds until the next try: each time twice as long, or what the service asked for, within bounds."""
+        asked_for = error.retry_after_seconds if isinstance(error, TransientFailure) else 0.0
+        return max(self._around.retry_seconds * float(2 ** (one.number - 1)), min(asked_for, LONGEST_PAUSE_SECONDS))
 
     def _wait(self, waiting: list[Try], running: Running) -> None:
         """Until something happens, the next try may begin, or the lease is to be renewed."""

@@ -15,6 +15,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from position_server.clock import Clock
 from position_server.simulation.holdings import MICROS, Account, Refused, Trade
 from position_server.simulation.prices import Bar, Market
 from position_server.simulation.splits import split_ratio
@@ -31,24 +32,31 @@ class Step:
     content: str
 
 
-class Toolbox:
-    """The tools by name, what they were used for, and what the model noted.
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """The model-day that tools belong to, for a model that looks beyond them: logs, files, services.
 
-    `tool_servers` are the addresses of tools outside this process, `log_file` is where a model may write its own log.
+    `root` has the folder `configs`; `environment` holds the variables of the process; `tool_servers` are the addresses
+    of tools outside this process, by name; `log_file` is where the model may write a log of its own.
     """
 
-    def __init__(
-        self,
-        market: Market,
-        account: Account,
-        *,
-        tool_servers: Mapping[str, str] | None = None,
-        log_file: Path | None = None,
-    ) -> None:
+    job_id: str
+    model: str
+    attempt: int
+    clock: Clock
+    root: Path
+    log_file: Path
+    tool_servers: Mapping[str, str]
+    environment: Mapping[str, str]
+
+
+class Toolbox:
+    """The tools by name, what they were used for, and what the model noted."""
+
+    def __init__(self, market: Market, account: Account, occasion: Occasion | None = None) -> None:
         self.market = market
         self.account = account
-        self.tool_servers = dict(tool_servers or {})
-        self.log_file = log_file
+        self.occasion = occasion
         self.calls: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
         self.steps: list[Step] = []

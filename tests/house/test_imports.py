@@ -9,7 +9,18 @@ from pathlib import Path
 
 from tests.house.sources import REPOSITORY
 
-KEPT_OUT = ("numpy", "scipy", "pandas", "QuantLib", "nanoarrow", "adbc_driver_manager", "alembic", "sqlalchemy")
+KEPT_OUT = (
+    "numpy",
+    "scipy",
+    "pandas",
+    "QuantLib",
+    "nanoarrow",
+    "adbc_driver_manager",
+    "alembic",
+    "sqlalchemy",
+    "openai",
+    "mcp",
+)
 ROOMS_KEPT_OUT = (
     "position_server.analytics",
     "position_server.sections",
@@ -80,6 +91,12 @@ def test_the_serving_process_imports_nothing_that_computes() -> None:
 
 def test_what_computes_would_be_noticed() -> None:
     assert "position_server.sections" in intruders(imported_with("position_server.sections.equities"))
+
+
+def test_agents_are_known_without_what_they_run_with() -> None:
+    """Their parameters are checked wherever a simulation is triggered; openai and mcp take a second to import."""
+    modules = imported_with("position_server.simulation.agents", "position_server.cli.simulate")
+    assert [m for m in modules if m.split(".")[0] in ("openai", "mcp", "httpx2", "starlette")] == []
 
 
 def test_the_command_line_imports_a_command_only_when_it_was_asked_for() -> None:

@@ -27,10 +27,15 @@ def param(description: str, default: Any, **bounds: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A trading model. `decide(tools, params)` trades for one day; it keeps nothing from one day to the next."""
+    """A trading model. `decide(tools, params)` trades for one day; it keeps nothing from one day to the next.
+
+    `needs` are modules that `extra`, an extra of this package, brings; without them the model cannot be used.
+    """
 
     decide: Callable[[Toolbox, Any], None]
     params: type[ModelParams] = ModelParams
+    needs: tuple[str, ...] = ()
+    extra: str = ""
 
 
 def is_due(tools: Toolbox, frequency: Frequency) -> bool:
