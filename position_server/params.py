@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, Protocol, Self, TypeVar, get_args, get_origin
 from urllib.parse import parse_qsl
 
 import orjson
@@ -23,6 +23,7 @@ from position_server.errors import BadRequest, Problem
 
 DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 M = TypeVar("M", bound=BaseModel)
+SectionParams = Mapping[str, Mapping[str, Any]]
 MAX_BOOK_LENGTH = 128
 YEARS = range(1900, 2200)  # business-day arithmetic stays inside the calendar's range
 MAX_ARGUMENTS = 100  # of one query string, far above what exists
@@ -118,19 +119,30 @@ class RequestParams:
     """One request: which environment, and for a POST what to override in which section."""
 
     base: BaseParams
-    section_params: Mapping[str, Mapping[str, Any]] | None = None
+    section_params: SectionParams | None = None
+
+
+class KnownSections(Protocol):
+    """Which sections there are and what they take: the catalogue."""
+
+    def unknown_names(self, names: Iterable[str]) -> list[Problem]:
+        """A problem for each section of `sections=` that does not exist."""
+
+    def unknown_overrides(self, section_params: SectionParams) -> list[Problem]:
+        """A problem for each section or parameter that does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParamReader:
     """Reads requests and warm-ups into parameters; `valid_time_of_day` is the configured list.
 
-    Raises BadRequest with every problem of the request, not the first.
+    Raises BadRequest with every problem of the request, not the first. That sections and their parameters exist is
+    checked by who uses them; what is refused here is held against `known` as well, so that all is said at once.
     """
 
     valid_time_of_day: tuple[str, ...]
 
-    def extract_from_get(self, query: str) -> tuple[BaseParams, ReadOptions]:
+    def extract_from_get(self, query: str, known: KnownSections | None = None) -> tuple[BaseParams, ReadOptions]:
         """The parameters of a query string (without the `?`)."""
         given, problems = query_arguments(query)
         base, base_problems = self._build(BaseParams, given, from_text=True)
@@ -141,17 +153,23 @@ class ParamReader:
             + unknown_arguments(given, {**BaseParams.model_fields, **ReadOptions.model_fields})
         )
         if problems or base is None or options is None:
+            if known and "sections" in given:
+                problems += known.unknown_names(given["sections"].split(","))
             raise BadRequest(problems)
         return base, options
 
-    def extract_from_post(self, body: bytes) -> RequestParams:
-        """The parameters of a JSON body. That sections and their parameters exist is the catalogue's to check."""
-        given = _json_object(body)
+    def extract_from_post(self, body: bytes, query: str = "", known: KnownSections | None = None) -> RequestParams:
+        """The parameters of a JSON body; the query string must have none."""
+        arguments, _ = query_arguments(query)
+        given = json_object(body)
         base, problems = self._build(BaseParams, given, from_text=False)
+        problems += [Problem(name, "is no argument of a POST: its body says everything") for name in arguments]
         overrides = given.get("section_params")
         problems += unknown_arguments(given, {**BaseParams.model_fields, "section_params": None})
         problems += _shape_of(overrides)
         if problems or base is None:
+            if known:
+                problems += known.unknown_overrides(_well_shaped(overrides))
             raise BadRequest(problems)
         return RequestParams(base, overrides)
 
@@ -197,19 +215,20 @@ class ParamReader:
 
 
 def query_arguments(query: str) -> tuple[dict[str, str], list[Problem]]:
-    """The arguments of a query string by name, each given once, and what is wrong with it."""
+    """The arguments of a query string by name, and which are given twice. Raises BadRequest for one not to be read."""
     try:
         pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=MAX_ARGUMENTS)
-    except UnicodeDecodeError:
-        return {}, [Problem("query", "must be UTF-8")]
-    except ValueError:
-        return {}, [Problem("query", f"must have at most {MAX_ARGUMENTS} arguments")]
+    except UnicodeDecodeError as error:
+        raise BadRequest([Problem("query", "must be UTF-8")]) from error
+    except ValueError as error:
+        raise BadRequest([Problem("query", f"must have at most {MAX_ARGUMENTS} arguments")]) from error
     names = [name for name, _ in pairs]
     repeated = dict.fromkeys(name for name in names if names.count(name) > 1)
     return dict(pairs), [Problem(name, "must be given once") for name in repeated]
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
+def json_object(body: bytes) -> dict[str, Any]:
+    """The JSON object that a body is. Raises BadRequest."""
     try:
         given = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -249,6 +268,12 @@ def _shape_of(section_params: object) -> list[Problem]:
         for section, values in section_params.items()
         if not isinstance(values, dict)
     ]
+
+
+def _well_shaped(section_params: object) -> SectionParams:
+    """What of it can be looked at further."""
+    given = section_params if isinstance(section_params, dict) else {}
+    return {section: values for section, values in given.items() if isinstance(values, dict)}
 
 
 def _problems(error: ValidationError) -> list[Problem]:

@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from position_server.environment.catalogue import Catalogue
 from position_server.errors import BadRequest
+from position_server.outcomes import SectionInfo
 from position_server.params import BaseParams, ParamReader, ReadOptions
 
 READER = ParamReader(("SOD", "EOD", "LIVE"))
@@ -300,6 +302,25 @@ def test_a_post_has_no_read_options(option: str) -> None:
     assert problems(lambda: post(**{option: "x"})).keys() == {option}
 
 
+@pytest.mark.parametrize("query", ["sections=bonds", "env_date=2025-10-30&colour=red"])
+def test_a_post_has_no_query_string(query: str) -> None:
+    names = {argument.partition("=")[0] for argument in query.split("&")}
+    assert problems(lambda: READER.extract_from_post(orjson.dumps(GOOD), query)) == dict.fromkeys(
+        names, "is no argument of a POST: its body says everything"
+    )
+
+
+def test_what_is_wrong_with_sections_is_said_with_everything_else() -> None:
+    known = Catalogue.of([SectionInfo("bonds", "Bonds.", {"curve_shift_bp": {}})])
+    query = f"{QUERY}&colour=red&sections=bonds,weather&max_age=-1"
+    assert problems(lambda: READER.extract_from_get(query, known)).keys() == {"colour", "max_age", "sections"}
+    overrides = {"bonds": {"wind": 1}, "weather": {}, "futures": 3}
+    body = orjson.dumps({**GOOD, "env_date": "x", "section_params": overrides})
+    assert problems(lambda: READER.extract_from_post(body, known=known)).keys() == {
+        "env_date", "section_params.bonds.wind", "section_params.weather", "section_params.futures",
+    }  # fmt: skip
+
+
 def test_section_params_are_no_argument_of_a_get() -> None:
     assert problems(lambda: get(section_params="{}")).keys() == {"section_params"}
 
@@ -344,12 +365,12 @@ def test_a_body_that_is_no_plain_json_object_is_refused(body: bytes) -> None:
 
 
 def test_a_query_string_that_is_not_utf_8_is_refused() -> None:
-    assert problems(lambda: READER.extract_from_get(QUERY + "%ff"))["query"] == "must be UTF-8"
+    assert problems(lambda: READER.extract_from_get(QUERY + "%ff")) == {"query": "must be UTF-8"}
 
 
 def test_a_query_string_of_endless_arguments_is_refused() -> None:
     query = "&".join(f"a{n}=1" for n in range(101))
-    assert problems(lambda: READER.extract_from_get(query))["query"] == "must have at most 100 arguments"
+    assert problems(lambda: READER.extract_from_get(query)) == {"query": "must have at most 100 arguments"}
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from datetime import date
-from typing import Any
 
 from position_server.clock import Clock
 from position_server.compute import tasks
@@ -20,10 +19,9 @@ from position_server.environment.catalogue import Catalogue
 from position_server.environment.section_statistics import SectionStatistics
 from position_server.errors import PositionServerError
 from position_server.outcomes import SectionCall, SectionOutcome
-from position_server.params import BaseParams
+from position_server.params import BaseParams, SectionParams
 
 Outcomes = dict[str, SectionOutcome]
-SectionParams = Mapping[str, Mapping[str, Any]]
 
 
 class Orchestrator:

@@ -151,6 +151,12 @@ class EnvironmentService:
         catalogue: Catalogue = await self._bounded(self.catalogue)
         return catalogue
 
+    @property
+    def sections_now(self) -> Catalogue | None:
+        """The catalogue where it is known already; None before, and where a section is broken."""
+        known = self.catalogue.done() and self.catalogue.exception() is None
+        return self.catalogue.result() if known else None
+
     def observe(self) -> None:
         """Brings the gauges of the metrics up to date."""
         metrics, compute = self._metrics, self._pool.stats()

@@ -254,17 +254,6 @@ class NotFoundHandler(JsonHandler):
     head = post = put = patch = delete = options = get  # type: ignore[assignment]
 
 
-def json_object(body: bytes) -> dict[str, Any]:
-    """The JSON object that a body is. Raises BadRequest."""
-    try:
-        given = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise errors.BadRequest([errors.Problem("body", f"must be JSON: {error}")]) from error
-    if not isinstance(given, dict):
-        raise errors.BadRequest([errors.Problem("body", "must be a JSON object")])
-    return given
-
-
 def request_id_of(offered: str | None, bits: Callable[[int], int]) -> str:
     """The id that a caller offered where it is a plain token, else a new one: a random UUID (RFC 9562, version 4).
 

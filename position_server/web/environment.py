@@ -46,7 +46,7 @@ class EnvironmentHandler(JsonHandler):
         self.curl = ""
 
     async def get(self) -> None:
-        base, options = self.reader.extract_from_get(self.request.query)
+        base, options = self.reader.extract_from_get(self.request.query, self.environment.sections_now)
         self.echo["request_params"] = base.to_dict()
         self.curl = self._curl(urlencode([*base.to_query(), *options.to_query()]))
         answer = await self.environment.read(base, options)
@@ -57,8 +57,9 @@ class EnvironmentHandler(JsonHandler):
 
     async def post(self) -> None:
         body = self.body()
-        self.curl = self._curl("", body.decode(errors="replace"))
-        request = await self.parsed(body, self.reader.extract_from_post)
+        self.curl = self._curl(self.request.query, body.decode(errors="replace"))
+        query, known = self.request.query, self.environment.sections_now
+        request = await self.parsed(body, lambda text: self.reader.extract_from_post(text, query, known))
         self.echo = {"request_params": request.base.to_dict(), "section_params": request.section_params}
         answer = await self.environment.what_if(request)
         await self._send(answer, Question.of(self.curl, self.echo, None))
@@ -124,4 +125,6 @@ class EnvironmentHandler(JsonHandler):
         words = [url]
         if self.request.method == "POST":
             words = ["-X", "POST", "-H", "Content-Type: application/json", "--data-raw", body or "", url]
+        elif self.request.method not in {"GET", "HEAD"}:
+            words = ["-X", self.request.method or "", url]
         return f"curl -sS {KEY_ARGUMENT if self.guard.on else ''}{shlex.join(words)}"

@@ -19,10 +19,10 @@ from position_server.access import Role
 from position_server.environment.cache import Entry
 from position_server.environment.service import EnvironmentService
 from position_server.errors import BadRequest, NotFound, NotFresh, Problem
-from position_server.params import BaseParams, ReadOptions, query_arguments, unknown_arguments
+from position_server.params import BaseParams, ReadOptions, json_object, query_arguments, unknown_arguments
 from position_server.portfolio.service import MOST_RUNS, MOST_SYMBOLS, Portfolio
 from position_server.web import portfolio_operations
-from position_server.web.base import JsonHandler, WebContext, json_object
+from position_server.web.base import JsonHandler, WebContext
 from position_server.web.reads import Reads
 
 SHOWN_RUNS = 20

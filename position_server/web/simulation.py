@@ -15,11 +15,11 @@ from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 
 from position_server.errors import BadRequest
-from position_server.params import query_arguments
+from position_server.params import json_object, query_arguments
 from position_server.simulation.requests import ResultsQuery, TriggerRequest
 from position_server.simulation.service import Simulation
 from position_server.web import simulation_operations
-from position_server.web.base import Failure, JsonHandler, WebContext, json_object
+from position_server.web.base import Failure, JsonHandler, WebContext
 from position_server.web.reads import Reads
 from position_server.web.streams import END_ID, Reader, Streams
 

@@ -206,7 +206,8 @@ def test_a_bad_value_fails_only_its_own_section(demo_server: ServerProcess) -> N
         ("env_date=2025-10-30&pos_date=2025-10-29&books=A&time_of_day=SOD&sections=futures,bondz", ["sections"]),
         ("env_date=2025-10-30&pos_date=2025-10-29&books=A&time_of_day=SOD&max_age=NaN", ["max_age"]),
         ("env_date=2025-10-30&pos_date=2025-10-29&books=A&time_of_day=SOD&require=old", ["require"]),
-        ("env_date=2025-10-30&pos_date=2025-10-29&books=%ff&time_of_day=SOD", ["query", "env_date"]),
+        ("env_date=2025-10-30&pos_date=2025-10-29&books=%ff&time_of_day=SOD", ["query"]),
+        ("env_date=x&pos_date=2025-10-29&books=A&time_of_day=SOD&sections=bondz", ["env_date", "sections"]),
     ],
 )
 def test_a_bad_query_names_every_field(demo_server: ServerProcess, query: str, fields: list[str]) -> None:
@@ -236,6 +237,10 @@ def test_a_bad_query_names_every_field(demo_server: ServerProcess, query: str, f
         (json.dumps({**BODY, "section_params": {"bonds": 3}}).encode(), ["section_params.bonds"]),
         (json.dumps({**BODY, "section_params": {"bondz": {}}}).encode(), ["section_params.bondz"]),
         (json.dumps({**BODY, "section_params": {"bonds": {"shift": 1}}}).encode(), ["section_params.bonds.shift"]),
+        (
+            json.dumps({**BODY, "books": [], "section_params": {"bondz": {}, "bonds": 3}}).encode(),
+            ["books", "section_params.bonds", "section_params.bondz"],
+        ),
     ],
 )
 def test_a_bad_body_names_every_field_and_computes_nothing(
@@ -244,6 +249,21 @@ def test_a_bad_body_names_every_field_and_computes_nothing(
     runs = demo_server.status()["sections"]["bonds"]["runs"]
     assert problems(demo_server.client.post("/position-environment", content=body)) == fields
     assert demo_server.status()["sections"]["bonds"]["runs"] <= runs + 1  # a warm-up may have run meanwhile
+
+
+def test_a_post_with_a_query_string_is_refused_and_its_curl_command_too(demo_server: ServerProcess) -> None:
+    response = demo_server.client.post("/position-environment?sections=spot", json=BODY)
+    assert problems(response) == ["sections"]
+    curl = response.json()["curl_command"]
+    replayed = json.loads(subprocess.run(curl, shell=True, capture_output=True, check=True).stdout)
+    assert replayed["problems"] == response.json()["problems"]
+
+
+def test_the_curl_command_of_another_method_asks_by_it(demo_server: ServerProcess) -> None:
+    refused = demo_server.client.delete("/position-environment")
+    curl = refused.json()["curl_command"]
+    replayed = json.loads(subprocess.run(curl, shell=True, capture_output=True, check=True).stdout)
+    assert (refused.status_code, replayed["error_code"]) == (405, "method_not_allowed")
 
 
 def test_a_body_of_20_mb_is_413(demo_server: ServerProcess) -> None:
