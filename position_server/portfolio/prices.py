@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 from position_server.business_days import Calendar
 from position_server.clock import Clock
 from position_server.errors import BatchStopped
-from position_server.portfolio.choice import CURRENCY, EQUITY, OPTION, new_instrument, store_name
+from position_server.portfolio.choice import CURRENCY, EQUITY, OPTION, PRIVATE, new_instrument, store_name
 from position_server.portfolio.records import prices
 from position_server.portfolio.records.prices import Bar
 from position_server.settings import PortfolioSettings
@@ -87,7 +87,8 @@ def fetch_symbol(
     """Prices one symbol, which the store may not know yet: its history up to `day`. Returns its name in the store.
 
     An instrument that the source knows is added to the store with its closes. Raises UnknownSymbol where the source
-    does not know it or it is neither an equity nor an option, SourceError, BatchStopped, StoreUnavailable.
+    does not know it or it is neither an equity nor an option, SourceError (also, unasked, for what is held as PRIVATE
+    only), BatchStopped, StoreUnavailable.
     """
     name = store_name(symbol)
     try:
@@ -96,6 +97,9 @@ def fetch_symbol(
         raise UnknownSymbol(str(error)) from error
     with store.read() as connection:
         terms = prices.known(connection, [name]).get(name)
+        held_as = prices.last_classes(connection, name)
+    if held_as == {PRIVATE}:
+        raise SourceError(f"{name} is held as PRIVATE only: nothing is fetched for private positions")
     if terms is not None and (terms.kind not in (EQUITY, OPTION) or terms.currency != CURRENCY):
         raise SourceError(f"{name} is a {terms.kind} in {terms.currency}: its prices are loaded from files")
     first = history_start(day, settings, calendar)

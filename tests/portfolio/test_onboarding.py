@@ -28,13 +28,14 @@ from position_server.portfolio.symbols_batch import run_symbols
 from position_server.settings import PortfolioSettings
 from position_server.store.engine import Store
 from position_server.store.load import load_file
-from position_server.store.tables import factor_fits
+from position_server.store.tables import factor_fits, instruments, positions
 from tests.fakes import NOON, VirtualClock
 from tests.market_data.stand_in import StandIn
 from tests.portfolio.desk import CALENDAR, DAYS, FACTORS, NIGHT, PORTFOLIO, Source, contents, histories
 from tests.portfolio.desk import night as night_of
 from tests.portfolio.processes import PRELOADED, run_main, serving_prices
 from tests.servers import serving, until
+from tests.store.factories import instrument, position, put
 
 FORKS = multiprocessing.get_context("forkserver")
 TIMEOUT = timedelta(seconds=120)
@@ -163,6 +164,20 @@ def test_a_symbol_that_nobody_knows_ends_failed_and_leaves_no_instrument(fitted_
         assert prices.known(connection, ["NOBODY"]) == {}
 
 
+def test_what_is_held_as_private_only_is_not_asked_for(fitted_desk: Store) -> None:
+    put(fitted_desk, instruments, instrument("SECRET"), instrument("SHARED"))
+    held = [position("CUPS", name, NIGHT, investment_class="PRIVATE") for name in ("SECRET", "SHARED")]
+    put(fitted_desk, positions, *held, position("EXO", "SHARED", NIGHT))
+    queue(fitted_desk, "SECRET", "SHARED")
+    source = desk_source(SECRET=bars(), SHARED=bars())
+    worker(fitted_desk, source).work_off(threading.Event())
+    assert job(fitted_desk, "SECRET").error_message == (
+        "SECRET is held as PRIVATE only: nothing is fetched for private positions"
+    )
+    assert job(fitted_desk, "SHARED").status == "completed"
+    assert [call.split()[1] for call in source.calls] == ["SHARED"]
+
+
 def test_an_option_gets_prices_and_no_fit(fitted_desk: Store) -> None:
     name = "AAA260116C00120000"
     queue(fitted_desk, name)
@@ -254,6 +269,16 @@ def test_positions_bring_unknown_symbols_with_them(desk_store: Store) -> None:
         terms = prices.known(connection, ["NEWCO"])["NEWCO"]
     assert (terms.kind, terms.currency) == ("EQUITY", "USD")
     assert job(desk_store, "NEWCO").requested_by == "load"
+
+
+def test_a_private_position_brings_no_symbol_with_it(desk_store: Store) -> None:
+    private = "2025-10-30,EXO,NEWCO,7,PRIVATE"
+    symbols = LoadedSymbols(VirtualClock())
+    lines = [*POSITIONS.format(name="OTHER").splitlines(), private]
+    with pytest.raises(ValueError, match="not known: 'NEWCO'"):
+        load_file(desk_store, "positions", lines, newcomers=symbols)
+    load_file(desk_store, "positions", [*POSITIONS.format(name="NEWCO").splitlines(), private], newcomers=symbols)
+    assert symbols.queued == ["NEWCO"]  # for the book that holds it as PUBLIC
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,14 @@ def held(connection: Connection, day: date) -> list[tuple[Terms, str]]:
     return [(Terms(*row[:-1]), row[-1]) for row in connection.execute(query)]
 
 
+def last_classes(connection: Connection, name: str) -> set[str]:
+    """The investment classes that an instrument was last held in, by any book; none where nobody ever held it."""
+    c = positions.c
+    last_day = select(func.max(c.pos_date)).where(c.instrument == name).scalar_subquery()
+    query = select(c.investment_class).distinct().where(c.instrument == name, c.pos_date == last_day)
+    return set(connection.execute(query).scalars())
+
+
 def known(connection: Connection, names: Collection[str]) -> dict[str, Terms]:
     """The instruments of these names that the store has."""
     query = select(*_terms_columns())

@@ -23,6 +23,8 @@ from position_server.store.load.upsert import upsert
 from position_server.store.load.validation import validated
 from position_server.store.tables import instruments
 
+PRIVATE = "PRIVATE"  # the investment class that is never looked up
+
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
@@ -109,11 +111,15 @@ def _known_instruments(store: Store, kind: Kind) -> frozenset[str]:
 
 
 def _welcome(kind: Kind, records: Records, known: frozenset[str], newcomers: Newcomers | None) -> frozenset[str]:
-    """The instruments that positions name, that the store does not know, and that are accepted all the same."""
-    if newcomers is None or kind is not POSITIONS or "instrument" not in records.header:
+    """The instruments that positions name, that the store does not know, and that are accepted all the same.
+
+    Not those that are named by PRIVATE positions only: nobody may look them up.
+    """
+    header = list(records.header)
+    if newcomers is None or kind is not POSITIONS or not {"instrument", "investment_class"} <= set(header):
         return frozenset()
-    place = list(records.header).index("instrument")
-    strangers = {cells[place].strip() for cells in records.cells} - known
+    name, held_as = header.index("instrument"), header.index("investment_class")
+    strangers = {cells[name].strip() for cells in records.cells if cells[held_as].strip() != PRIVATE} - known
     return frozenset(name for name in strangers if newcomers.accepts(name))
 
 
