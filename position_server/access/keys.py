@@ -27,7 +27,7 @@ class Role(IntEnum):
     """What a key may do; each role may do what those before it may."""
 
     READER = 1  # GET
-    ANALYST = 2  # and POST what-ifs and simulations
+    ANALYST = 2  # and POST what-ifs and simulations, PUT private values
     ADMIN = 3  # and runs and onboarding
 
     @property
