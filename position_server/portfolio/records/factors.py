@@ -61,8 +61,7 @@ def write(connection: Connection, day: date, found: Iterable[Fit]) -> tuple[int,
         return 0, 0
     of_fits = upsert(connection, FITS, _fit_rows(day, rows))
     bare = [fit.instrument for fit in rows if not fit.betas]
-    exposures = factor_exposures.c
-    connection.execute(delete(factor_exposures).where(exposures.exposure_date == day, exposures.instrument.in_(bare)))
+    _forget_bare(connection, day, bare)
     if len(bare) == len(rows):
         return of_fits.inserted, of_fits.updated
     of_betas = upsert(connection, EXPOSURES, _exposure_rows(day, rows))

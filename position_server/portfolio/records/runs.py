@@ -93,14 +93,11 @@ def complete(
     return by_id(connection, run_id) if done else None
 
 
-def fail(
-    connection: Connection, run_id: str, message: str, now: datetime, *, counts: Mapping[str, Any] | None = None
-) -> bool:
+def fail(connection: Connection, run_id: str, message: str, now: datetime) -> bool:
     """Ends a running run as failed; False where it is over or superseded."""
     values = {"status": FAILED, "completed_at": now, "error_message": message}
     query = update(batch_runs).where(batch_runs.c.run_id == run_id, batch_runs.c.status == RUNNING)
-    told = json.dumps(counts) if counts else None
-    return connection.execute(query.values(**values, counts=told)).rowcount == 1
+    return connection.execute(query.values(**values)).rowcount == 1
 
 
 def fail_silent(connection: Connection, seen: BatchRun, message: str, now: datetime) -> bool:
