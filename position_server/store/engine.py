@@ -13,12 +13,13 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 
 from position_server.errors import StoreUnavailable
 from position_server.store.location import Location, PostgresLocation, SqliteLocation, parse_location
 
 SWITCH_ATTEMPTS = 10
-BUSY_TIMEOUT_SECONDS = 5.0  # how long a writer waits for another one's lock on SQLite
+BUSY_TIMEOUT_SECONDS = 5.0  # how long anybody waits for a free connection, and on SQLite a writer for another's lock
 
 
 class Store:
@@ -101,7 +102,7 @@ class Store:
     def _new_engine(self) -> Engine:
         if isinstance(self.location, SqliteLocation):
             return _sqlite_engine(self.location, self.read_only, self._busy_timeout_seconds)
-        return _postgres_engine(self.location, self.read_only)
+        return _postgres_engine(self.location, self.read_only, self._busy_timeout_seconds)
 
     def _create_file(self, location: SqliteLocation) -> None:
         try:
@@ -119,6 +120,8 @@ class Store:
             raise
         except DBAPIError as error:
             raise StoreUnavailable(f"the store {self.location} is unavailable: {first_line(error.orig)}") from error
+        except NoConnectionLeft as error:
+            raise StoreUnavailable(f"the store {self.location} is busy: all its connections are in use") from error
 
 
 def open_store(store_url: str, *, read_only: bool = False, busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS) -> Store:
@@ -145,7 +148,7 @@ def _sqlite_engine(location: SqliteLocation, read_only: bool, busy_timeout_secon
             raise
         return connection
 
-    engine = create_engine("sqlite+pysqlite:///store", creator=connect)
+    engine = create_engine("sqlite+pysqlite:///store", creator=connect, pool_timeout=busy_timeout_seconds)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
@@ -178,11 +181,12 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _postgres_engine(location: PostgresLocation, read_only: bool) -> Engine:
+def _postgres_engine(location: PostgresLocation, read_only: bool, busy_timeout_seconds: float) -> Engine:
     options: dict[str, Any] = {"postgresql_readonly": True} if read_only else {}
     return create_engine(
         location.url.set(drivername="postgresql+psycopg", query={}),
         connect_args=dict(location.libpq_arguments()),
+        pool_timeout=busy_timeout_seconds,
         pool_pre_ping=True,  # a restarted server costs one reconnect, not one failure
         execution_options=options,
     )

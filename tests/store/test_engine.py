@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+from contextlib import ExitStack
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -156,6 +157,21 @@ def test_locked_file_is_unavailable_after_the_busy_timeout(tmp_path: Path) -> No
         holder.upgrade()
         with holder.write(), pytest.raises(StoreUnavailable, match="locked"), store.write():
             pass
+
+
+def test_a_store_whose_connections_are_all_in_use_is_unavailable_until_one_is_free(store_url: str) -> None:
+    with open_store(store_url) as made:
+        made.upgrade()
+    with open_store(store_url, busy_timeout_seconds=0.05) as store:
+        with pytest.raises(StoreUnavailable, match="is busy: all its connections are in use"):
+            read_at_once(store, 100)
+        assert store.is_current()
+
+
+def read_at_once(store: Store, count: int) -> None:
+    with ExitStack() as busy:
+        for _ in range(count):
+            busy.enter_context(store.read()).execute(text("SELECT 1"))
 
 
 def test_reading_goes_on_while_another_writes(tmp_path: Path) -> None:
