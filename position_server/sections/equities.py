@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from position_server.sections.base import (
     Inputs,
     Needs,
@@ -9,19 +13,22 @@ from position_server.sections.base import (
     Section,
     SectionData,
     SectionParams,
-    Shock,
     override_prices,
     param,
     position_data,
     value_at_price,
 )
 
+Percent = Annotated[float, Field(ge=-100, allow_inf_nan=False, strict=True)]  # a share cannot lose more than all
+
 
 class EquitiesParams(SectionParams):
     """What a POST may override."""
 
     live_price_overrides: Prices | None = param("Price to use instead of the market's, by instrument.")
-    price_shock_pct: Shock | None = param("Percent to move prices by: one number, or by instrument.")
+    price_shock_pct: Percent | dict[str, Percent] | None = param(
+        "Percent to move prices by, -100 or more: one number, or by instrument."
+    )
 
 
 def compute(inputs: Inputs, params: EquitiesParams) -> SectionData:

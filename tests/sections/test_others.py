@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.desk import Compute
+from position_server.sections.base.wrapper import Workbench
+from tests.desk import Compute, outcome_of
 
 ALL = ("CUPS", "YCSO", "EXO")
 
@@ -42,6 +43,18 @@ def test_a_price_override_goes_before_a_shock(compute: Compute) -> None:
     contract = compute("futures")["positions"][0]["instrument"]
     data = compute("futures", {"price_shock_pct": 10, "live_price_overrides": {contract: 0.0}})
     assert {row["price"] for row in data["positions"] if row["instrument"] == contract} == {0.0}
+
+
+@pytest.mark.parametrize("shock", [-100.5, {"AAPL": -101}])
+def test_a_share_cannot_lose_more_than_all(workbench: Workbench, shock: Any) -> None:
+    outcome = outcome_of(workbench, "equities", {"price_shock_pct": shock})
+    assert outcome.data is None
+    assert "greater than or equal to -100" in outcome.error_line
+
+
+def test_a_share_can_lose_all(compute: Compute) -> None:
+    rows = by_key(compute("equities", {"price_shock_pct": {"AAPL": -100}}))
+    assert (rows["CUPS", "AAPL"]["price"], rows["CUPS", "AAPL"]["market_value"]) == (0, 0)
 
 
 @pytest.mark.parametrize("section", ["equities", "spot"])
