@@ -13,7 +13,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from position_server.business_days import Calendar, resolve_relative_date
 from position_server.clock import Clock
@@ -23,6 +23,7 @@ from position_server.environment.schedule import LastRun, Window, next_run
 from position_server.errors import PositionServerError
 from position_server.metrics import Metrics
 from position_server.params import BaseParams, ParamReader
+from position_server.settings import known_zone
 
 log = logging.getLogger(__name__)
 LONGEST_WAIT_SECONDS = 30.0  # then the wall clock is read again: it may have been set
@@ -48,7 +49,9 @@ class WarmUpConfig(BaseModel):
     start_time: Annotated[time, BeforeValidator(_clock_time)] = Field(description="HH:MM, included.")
     end_time: Annotated[time, BeforeValidator(_clock_time)] = Field(description="HH:MM, included.")
     interval_seconds: float = Field(ge=0.1, le=LONGEST_INTERVAL_SECONDS, description="Seconds from beat to beat.")
-    timezone: str | None = Field(None, description="Time zone of the window; default TIMEZONE.")
+    timezone: Annotated[str, AfterValidator(known_zone)] | None = Field(
+        None, description="Time zone of the window; default TIMEZONE."
+    )
     days: Literal["business", "all"] | tuple[Literal["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"], ...] = Field(
         "business", description="Days on which the window opens: `business`, `all`, or a list of MON..SUN."
     )
@@ -266,5 +269,6 @@ class WarmUps:
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, d['loc']))}: {d['msg']}" for d in error.errors(include_url=False))
+        found = [(".".join(map(str, d["loc"])), d["msg"].removeprefix("Value error, ")) for d in error.errors()]
+        return "; ".join(f"{key}: {message}" for key, message in found)
     return error.message if isinstance(error, PositionServerError) else str(error)

@@ -14,7 +14,7 @@ from position_server.settings.groups import (
     SimulationSettings,
     StoreSettings,
 )
-from position_server.settings.loading import CONFIG_FILE, ENV_PREFIX, Settings, load_settings
+from position_server.settings.loading import CONFIG_FILE, ENV_PREFIX, Settings, known_zone, load_settings
 
 __all__ = [
     "CONFIG_FILE",
@@ -29,5 +29,6 @@ __all__ = [
     "Settings",
     "SimulationSettings",
     "StoreSettings",
+    "known_zone",
     "load_settings",
 ]

@@ -44,7 +44,8 @@ CONFIG_FILE = Path(__file__).resolve().parent.parent.parent / "config.py"
 SECRET = (("store", "url"), ("redis_url",), ("market_data",), ("market_data", "api_key"), ("market_data", "base_url"))
 
 
-def _known_zone(name: str) -> str:
+def known_zone(name: str) -> str:
+    """The name of a time zone. Raises ValueError for one that is not known."""
     try:
         ZoneInfo(name)
     except (OSError, ValueError, KeyError) as error:
@@ -75,7 +76,7 @@ class Settings(BaseSettings):
     server: ServerSettings = ServerSettings()
     allow_anonymous: bool = Field(False, description="Listen beyond loopback although there are no API keys.")
     expose_tracebacks: bool = Field(True, description="Answers carry tracebacks in `error_stack`.")
-    timezone: Annotated[str, AfterValidator(_known_zone)] = Field(
+    timezone: Annotated[str, AfterValidator(known_zone)] = Field(
         "America/New_York",
         description="The desk's time zone: its business date, and warm-ups without one of their own.",
     )
