@@ -22,7 +22,7 @@ from sqlalchemy import Connection
 from position_server.clock import Clock
 from position_server.compute import tasks
 from position_server.compute.pool import ComputePool, Kind, Task
-from position_server.errors import PositionServerError, StoreUnavailable, WorkerDied
+from position_server.errors import AgentFailed, PositionServerError, StoreUnavailable, WorkerDied
 from position_server.settings import SimulationSettings
 from position_server.simulation.audit import AuditLog
 from position_server.simulation.calls import ModelDayCall, Superseded, TransientFailure
@@ -175,7 +175,9 @@ class JobRun:
             with self._around.store.write() as connection:
                 seconds, at = now - began, self._clock.now()
                 details.fail(connection, self.job.job_id, day, one.model, _one_line(error), seconds, at)
-            log.error("model-day failed", extra=where, exc_info=error)
+            foreseen = isinstance(error, AgentFailed | TransientFailure)  # who raised it says nothing more
+            what = {"error": _one_line(error)} if foreseen else {}
+            log.error("model-day failed", extra={**where, **what}, exc_info=None if foreseen else error)
         self._around.changed(self.job.job_id)
         return None
 

@@ -14,7 +14,7 @@ from typing import Any
 from position_server.simulation.agents.endpoint import Answer, Call, Endpoint
 from position_server.simulation.agents.journal import Journal, shortened
 from position_server.simulation.agents.params import AgentParams
-from position_server.simulation.agents.toolset import FINISH, UNKNOWN, Said, Toolset
+from position_server.simulation.agents.toolset import FINISH, NAME, UNKNOWN, Said, Toolset
 
 GO_ON = f"Go on with your tools, or call {FINISH} if you are done for today."
 NOTHING = f"There was nothing in your answer. {GO_ON}"
@@ -104,7 +104,7 @@ def opening_messages(params: AgentParams, day: date) -> list[Message]:
 
 
 def _echo(answer: Answer, calls: Sequence[Call]) -> Message:
-    """The answer as part of the conversation. Endpoints refuse empty ones, and arguments that are no JSON."""
+    """The answer as part of the conversation. Endpoints refuse empty ones, odd names, and arguments that are no JSON."""
     content = answer.content or answer.refusal
     if not calls:
         return {"role": "assistant", "content": content or "(nothing)"}
@@ -120,4 +120,5 @@ def _echo(answer: Answer, calls: Sequence[Call]) -> Message:
 
 
 def _name(call: Call) -> str:
-    return call.name[:64] or UNKNOWN
+    """The name as endpoints accept it."""
+    return call.name if NAME.fullmatch(call.name) else UNKNOWN

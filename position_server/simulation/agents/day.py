@@ -74,9 +74,16 @@ def run(tools: Toolbox, params: AgentParams) -> None:
         asyncio.run(_decide(tools, params, occasion, keys, secrets, journal))
     except Exception as error:  # noqa: BLE001 whatever it is: its message, and its traceback, may have a key in it
         failure = _without(secrets, error)
-        journal.line(str(failure), level="error", exception=traceback.format_exc())
+        _note(journal, str(failure), traceback.format_exc())
         raise failure from None
     journal.line("finished", trades=len(tools.account.trades), stop_signal_received=tools.stop_signal_received)
+
+
+def _note(journal: Journal, message: str, exception: str) -> None:
+    try:
+        journal.line(message, level="error", exception=exception)
+    except OSError:  # the disk is full, or it is what failed: the failure itself is said in any case
+        pass
 
 
 def _without(secrets: Secrets, error: Exception) -> AgentFailed | TransientFailure:

@@ -113,12 +113,21 @@ def test_a_call_that_cannot_be_made_is_told_and_counted_and_the_day_goes_on(
     assert tools.stop_signal_received
 
 
-def test_arguments_that_are_no_json_are_not_sent_back(tmp_path: Path) -> None:
-    """Endpoints that parse the conversation refuse them."""
-    with answering([calls(("buy", "{oops")), finish()]) as endpoint:
+@pytest.mark.parametrize(
+    ("call", "echoed"),
+    [
+        (("buy", "{oops"), {"name": "buy", "arguments": "{}"}),
+        (("buy", "null"), {"name": "buy", "arguments": "{}"}),
+        (("rm -rf", {}), {"name": "unknown", "arguments": "{}"}),
+        (("", {"a": 1}), {"name": "unknown", "arguments": '{"a": 1}'}),
+        (("x" * 65, {}), {"name": "unknown", "arguments": "{}"}),
+    ],
+)
+def test_what_endpoints_refuse_is_not_sent_back(call: tuple[str, Any], echoed: dict[str, str], tmp_path: Path) -> None:
+    with answering([calls(call), finish()]) as endpoint:
         decided(toolbox(tmp_path, endpoint.environment))
-    echoed = endpoint.requests[1].body["messages"][-2]["tool_calls"]
-    assert [one["function"]["arguments"] for one in echoed] == ["{}"]
+    sent = endpoint.requests[1].body["messages"][2]["tool_calls"]
+    assert [one["function"] for one in sent] == [echoed]
 
 
 @pytest.mark.parametrize(

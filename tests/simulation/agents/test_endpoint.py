@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import socket
 import threading
 from datetime import timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from position_server.errors import AgentFailed
 from position_server.simulation.calls import TransientFailure
@@ -191,3 +195,35 @@ def test_a_key_that_cannot_be_sent_is_refused(environment: dict[str, str], probl
         decided(toolbox(tmp_path, environment))
     assert failed.value.message.startswith(problem)
     assert "sk-" not in failed.value.message
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@st.composite
+def like_completions(draw: st.DrawFn) -> Any:
+    """A completion with some of its parts replaced by anything."""
+    function = {"name": draw(st.sampled_from(["get_symbols", "finish", "?"])), "arguments": draw(st.text(max_size=5))}
+    call = {"id": "x", "type": "function", "function": function}
+    message = {"role": "assistant", "content": "y", "tool_calls": [call]}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    body: dict[str, Any] = {"id": "x", "choices": [choice]}
+    for part in draw(st.lists(st.sampled_from([function, call, message, choice, body]), max_size=2)):
+        part[draw(st.sampled_from(sorted(part)))] = draw(JSON)
+    return body
+
+
+@hypothesis.settings(max_examples=60, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+@hypothesis.given(like_completions())
+def test_whatever_an_endpoint_sends_is_an_answer_or_none(tmp_path: Path, body: Any) -> None:
+    with answering([Reply(json.dumps(body).encode())]) as endpoint:
+        tools = toolbox(tmp_path, endpoint.environment)
+        try:
+            decided(tools, max_steps=1)
+        except AgentFailed as failed:
+            assert "is no chat completion" in failed.message  # noqa: PT017 either is right
+    assert len(endpoint.requests) == 1

@@ -225,3 +225,27 @@ def test_no_key_is_left_behind(desk: Desk, variables: pytest.MonkeyPatch) -> Non
     desk.store.close()
     for file in (one for one in desk.folder.rglob("*") if one.is_file()):
         assert KEY.encode() not in file.read_bytes(), file
+
+
+def test_texts_that_databases_refuse_are_stored(any_desk: Desk, variables: pytest.MonkeyPatch) -> None:
+    any_desk.configure(config(AGENT))
+    strange = "a\0b\ud800c"
+    script = in_order(calls((strange, {strange: strange}), content=strange), finish(strange))
+    with answering(script) as endpoint, any_desk.service() as service:
+        lead_to(endpoint, variables)
+        status, details = ran(service, TriggerRequest(start_date=WEEK[0], end_date=WEEK[0]))
+    assert status == "completed", details
+    texts = [row[-1] for row in any_desk.rows("sim_reasoning_logs")]
+    assert texts[0] == "ab?c"
+
+
+def test_a_foreseen_failure_is_one_line_of_the_log(
+    desk: Desk, variables: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.configure(config(AGENT))
+    with answering([failure(404, "no such model")]) as endpoint, desk.service() as service:
+        lead_to(endpoint, variables)
+        ran(service, TriggerRequest(start_date=WEEK[0], end_date=WEEK[0]))
+    (record,) = [one for one in caplog.records if one.message == "model-day failed"]
+    assert record.exc_info is None
+    assert vars(record)["error"] == "the endpoint answered 404: no such model"
