@@ -13,7 +13,7 @@ import random
 import secrets
 import socket
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, AsyncExitStack
 from datetime import date
 from types import TracebackType
@@ -28,6 +28,7 @@ from position_server.business_days import Calendar, current_business_date
 from position_server.clock import Clock, SystemClock
 from position_server.compute import tasks
 from position_server.compute.pool import ComputePool
+from position_server.environment.catalogue import Catalogue
 from position_server.environment.disk import DiskCache
 from position_server.environment.readiness import Readiness
 from position_server.environment.schedule import Window
@@ -90,6 +91,7 @@ class PositionServer:
             up.enter_context(pool)
             disk = up.enter_context(DiskCache(self.environment.cache, self.settings, self.clock))
             self.environment.start(disk.restored)
+            self.environment.catalogue.add_done_callback(self._name_idle_timeouts)
             self.market = Market(self.settings, self.clock, self.environment, self.business_date, self.metrics)
             up.callback(self.market.join)
             self.portfolio = Portfolio(self.settings, self.clock, self._open_prices)
@@ -135,6 +137,13 @@ class PositionServer:
     def business_date(self) -> date:
         """The desk's today."""
         return current_business_date(self.clock.now(), self._zone, self._calendar, self.settings.business_date)
+
+    def _name_idle_timeouts(self, learnt: Future[Catalogue]) -> None:
+        """A misspelt section in TIMEOUTS harms nothing, and would not be noticed."""
+        if learnt.exception() is None:
+            idle = sorted(self.settings.timeouts.keys() - learnt.result().sections.keys() - {"default"})
+            if idle:
+                log.warning("TIMEOUTS names what is no section", extra={"names": idle})
 
     # --- parts -------------------------------------------------------------------------------------------------
 

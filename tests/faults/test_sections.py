@@ -22,7 +22,7 @@ SETTINGS = {
     "POSITION_SERVER_WARMUP_CONFIGS": "[]",
     "POSITION_SERVER_CACHE__TTL_SECONDS": json.dumps(TIMES),
     "POSITION_SERVER_CACHE__GRACE_SECONDS": json.dumps(NO_GRACE),
-    "POSITION_SERVER_TIMEOUTS": json.dumps({"default": 10, "mischief": 3}),
+    "POSITION_SERVER_TIMEOUTS": json.dumps({"default": 10, "mischief": 3, "mischeif": 9}),
 }
 CALM = '''"""Calm: always answers."""
 
@@ -139,6 +139,11 @@ def test_a_failure_of_good_data_is_stale_and_harms_no_other(mischief: Mischief, 
     assert recovered["metadata"]["status"] == "ok"
     assert recovered["error_stack"] == ""
     assert recovered["metadata"]["version"] > failed["metadata"]["version"]
+
+
+def test_a_timeout_of_no_section_is_named_in_the_log(mischief: Mischief) -> None:
+    (warning,) = [w for w in mischief.server.log_lines() if w["message"] == "TIMEOUTS names what is no section"]
+    assert warning["names"] == ["mischeif", "new_trades"]  # the latter from config.py
 
 
 def test_fresh_data_are_refused_rather_than_served_old(mischief: Mischief) -> None:
