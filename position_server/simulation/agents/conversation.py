@@ -104,7 +104,7 @@ def opening_messages(params: AgentParams, day: date) -> list[Message]:
 
 
 def _echo(answer: Answer, calls: Sequence[Call]) -> Message:
-    """The answer as part of the conversation. Endpoints refuse empty ones, odd names, and arguments that are no JSON."""
+    """The answer as part of the conversation. Endpoints refuse empty ones, odd names, arguments that are no JSON."""
     content = answer.content or answer.refusal
     if not calls:
         return {"role": "assistant", "content": content or "(nothing)"}

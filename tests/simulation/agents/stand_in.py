@@ -167,7 +167,7 @@ class StandIn:
                     self.close_connection = True
 
         with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as self._server:
-            thread = threading.Thread(target=self._server.serve_forever)
+            thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
             thread.start()
             try:
                 yield self

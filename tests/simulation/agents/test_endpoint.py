@@ -217,7 +217,7 @@ def like_completions(draw: st.DrawFn) -> Any:
     return body
 
 
-@hypothesis.settings(max_examples=60, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+@hypothesis.settings(max_examples=30, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
 @hypothesis.given(like_completions())
 def test_whatever_an_endpoint_sends_is_an_answer_or_none(tmp_path: Path, body: Any) -> None:
     with answering([Reply(json.dumps(body).encode())]) as endpoint:

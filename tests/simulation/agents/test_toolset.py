@@ -122,7 +122,7 @@ def test_a_server_that_speaks_another_language_is_none(tmp_path: Path) -> None:
             """Says nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as other:
-        thread = threading.Thread(target=other.serve_forever)
+        thread = threading.Thread(target=other.serve_forever, args=(0.01,))
         thread.start()
         try:
             with pytest.raises(AgentFailed, match="the tool server archive does not answer as one"):
