@@ -42,7 +42,7 @@ class Market:
         self._settings, self._clock, self._metrics = settings, clock, metrics
         self._refreshing = partial(LiveRefresh, service=environment, clock=clock, business_date=business_date)
         self._up = ExitStack()  # what was started, by the thread
-        self.data = MarketData(settings, clock, fetches=settings.market_data.enabled)
+        self.data = MarketData(settings, clock, fetches=settings.market_data.enabled, metrics=metrics)
         self._thread = threading.Thread(target=self._start_parts, name="market-start", daemon=True)
 
     def start(self) -> None:

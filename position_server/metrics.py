@@ -75,6 +75,10 @@ class Metrics:
     live_refreshes: Counter
     live_coalesced: Counter
     live_seconds: Histogram
+    provider_calls: Counter
+    provider_waits: Counter
+    asset_updates: Counter
+    assets_waiting: Gauge
     content_type: str = field(default="text/plain; version=0.0.4; charset=utf-8")
 
     @classmethod
@@ -115,6 +119,12 @@ class Metrics:
             live_seconds=Histogram(
                 f"{PREFIX}_live_seconds", "Time from an event to the new LIVE.", buckets=LIVE_SECONDS, registry=own
             ),
+            provider_calls=Counter(f"{PREFIX}_provider_calls", "Calls of the updater of quotes.", registry=own),
+            provider_waits=Counter(f"{PREFIX}_provider_waits", "Those that waited for the call budget.", registry=own),
+            asset_updates=Counter(
+                f"{PREFIX}_asset_updates", "Updates of assets, by outcome.", ["outcome"], registry=own
+            ),
+            assets_waiting=Gauge(f"{PREFIX}_assets_waiting", "Assets that wait to be fetched.", registry=own),
         )
 
     def render(self) -> bytes:

@@ -27,6 +27,7 @@ from position_server.market_data.rate_limiter import Stopped
 from position_server.market_data.results import BatchResult
 from position_server.market_data.runs import STOPPED, Runs
 from position_server.market_data.updater import Outcome
+from position_server.metrics import Metrics
 from position_server.settings import MarketDataSettings
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class BatchOrchestrator:
         make_ready: Callable[[], None],
         keep: Callable[[BatchResult], None],
         clock: Clock,
+        metrics: Metrics | None = None,
     ) -> None:
         """`make_ready` prepares the store, `keep` keeps a result there; both may raise StoreUnavailable."""
         self._assets = {asset.symbol: asset for asset in assets}
@@ -80,6 +82,7 @@ class BatchOrchestrator:
         self._meter = meter
         self._keep = keep
         self._clock = clock
+        self._metrics = metrics or Metrics.create()
         self._stop, self._wake = threading.Event(), threading.Event()
         self._hold_back = HoldBack()
         self._runs = runs
@@ -245,6 +248,8 @@ class BatchOrchestrator:
 
     def _update(self, assets: Sequence[Asset]) -> Mapping[str, Outcome]:
         outcomes = self._updater.update(assets, self._stop)
+        for outcome in outcomes.values():
+            self._metrics.asset_updates.labels("ok" if outcome.error is None else "failed").inc()
         if any(outcome.is_refused for outcome in outcomes.values()):
             seconds = self._hold_back.refused(self._clock.monotonic())
             log.error("the provider refuses us", extra={"seconds_held_back": seconds})

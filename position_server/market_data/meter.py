@@ -1,4 +1,4 @@
-"""The limiter as the beats use it, with the calls and waits of this process noted."""
+"""The limiter as the beats use it, with its calls and waits noted: for their arithmetic, results and `/metrics`."""
 
 from __future__ import annotations
 
@@ -8,17 +8,27 @@ from collections import deque
 from position_server.clock import Clock
 from position_server.market_data.beats import Reserve
 from position_server.market_data.rate_limiter import GUARD_SECONDS, RateLimiter
+from position_server.metrics import Metrics
 
 
 class Meter:
     """Permits that are counted. Belongs to the thread that runs the beats."""
 
-    def __init__(self, limiter: RateLimiter, *, calls: int, window_seconds: float, clock: Clock) -> None:
+    def __init__(
+        self,
+        limiter: RateLimiter,
+        *,
+        calls: int,
+        window_seconds: float,
+        clock: Clock,
+        metrics: Metrics | None = None,
+    ) -> None:
         """`calls` in `window_seconds` are the limiter's limit."""
         self._limiter = limiter
         self._limit = calls
         self._span_seconds = window_seconds + GUARD_SECONDS
         self._clock = clock
+        self._metrics = metrics or Metrics.create()
         self._sent: deque[float] = deque(maxlen=calls)  # older ones have left the window
         self.calls = 0
         self.waits = 0
@@ -29,6 +39,8 @@ class Meter:
         self._sent.append(self._clock.monotonic())
         self.calls += 1
         self.waits += waited > 0
+        self._metrics.provider_calls.inc()
+        self._metrics.provider_waits.inc(waited > 0)
         return waited
 
     def pause(self, seconds: float) -> None:

@@ -25,6 +25,7 @@ from position_server.market_data.rate_limiter import Ledger, RateLimiter
 from position_server.market_data.records import Records
 from position_server.market_data.runs import Runs
 from position_server.market_data.updater import AssetUpdater
+from position_server.metrics import Metrics
 from position_server.settings import MarketDataSettings, Settings
 from position_server.store.engine import Store, open_store
 
@@ -48,11 +49,22 @@ class Room:
         )
 
     def orchestrator(
-        self, assets: Sequence[Asset], queue: PriorityQueue, runs: Runs, publish: Callable[[PriceUpdate], None]
+        self,
+        assets: Sequence[Asset],
+        queue: PriorityQueue,
+        runs: Runs,
+        publish: Callable[[PriceUpdate], None],
+        metrics: Metrics,
     ) -> BatchOrchestrator:
         """What fetches. Raises ConfigError as `client`."""
         settings = self._settings.market_data
-        meter = Meter(self.limiter, calls=settings.calls, window_seconds=settings.window_seconds, clock=self._clock)
+        meter = Meter(
+            self.limiter,
+            calls=settings.calls,
+            window_seconds=settings.window_seconds,
+            clock=self._clock,
+            metrics=metrics,
+        )
         client = self.client(meter)
         return BatchOrchestrator(
             assets,
@@ -64,6 +76,7 @@ class Room:
             make_ready=lambda: self.records.make_ready(assets),
             keep=self.records.add_result,
             clock=self._clock,
+            metrics=metrics,
         )
 
     def client(self, permits: Permits) -> ProviderClient:

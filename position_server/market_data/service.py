@@ -24,6 +24,7 @@ from position_server.market_data.priority_queue import Level, PriorityQueue
 from position_server.market_data.results import BatchResult, iso
 from position_server.market_data.rows import asset_row, run_answer
 from position_server.market_data.runs import Runs
+from position_server.metrics import Metrics
 from position_server.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,13 +38,15 @@ JOIN_SECONDS = 5.0  # a call that is under way is not cut short
 class MarketData:
     """The updater of one server, or of a process of its own."""
 
-    def __init__(self, settings: Settings, clock: Clock, *, fetches: bool) -> None:
+    def __init__(self, settings: Settings, clock: Clock, *, fetches: bool, metrics: Metrics | None = None) -> None:
         """`fetches` False: everything is shown, and nothing fetched."""
         self._settings = settings
         self._clock = clock
         self._assets = assets_of(settings.market_data)
         self._fetches = fetches and bool(self._assets)
         self._queue = PriorityQueue(clock)
+        self._metrics = metrics or Metrics.create()
+        self._metrics.assets_waiting.set_function(self._queue.size)
         self._runs = Runs()
         self._lock = threading.Lock()  # guards the opening of the room, and what is there when it is time to stop
         self._stopped = False
@@ -102,7 +105,8 @@ class MarketData:
 
     def _run(self) -> None:
         try:
-            orchestrator = self._open().orchestrator(self._assets, self._queue, self._runs, self._publish)
+            room = self._open()
+            orchestrator = room.orchestrator(self._assets, self._queue, self._runs, self._publish, self._metrics)
         except PositionServerError as error:
             log.error("market data cannot start", extra={"error": error.message})
             self._runs.stop()

@@ -24,6 +24,7 @@ from position_server.market_data.records import KEPT_RESULTS, Records
 from position_server.market_data.results import BatchResult
 from position_server.market_data.runs import Runs
 from position_server.market_data.updater import AssetUpdater
+from position_server.metrics import Metrics
 from position_server.settings import MarketDataSettings
 from position_server.store.engine import Store, open_store
 from position_server.store.tables import batch_results
@@ -49,7 +50,8 @@ class Room:
         self.records = Records(store, "polygon", ZONE)
         limiter = RateLimiter(StoreLedger(store, "test"), calls=5, window_seconds=60.0, clock=clock)
         self.limiter = limiter
-        self.meter = Meter(limiter, calls=5, window_seconds=60.0, clock=clock)
+        self.metrics = Metrics.create()
+        self.meter = Meter(limiter, calls=5, window_seconds=60.0, clock=clock, metrics=self.metrics)
         self.client = ProviderClient(provider.url, "key", self.meter, timeout_seconds=5.0, clock=clock)
         self.queue = PriorityQueue(clock)
         self.runs = Runs()
@@ -66,6 +68,7 @@ class Room:
             make_ready=lambda: self.records.make_ready(self.assets),
             keep=self.records.add_result,
             clock=self.clock,
+            metrics=self.metrics,
         )
 
     def run(self, seconds: float) -> list[BatchResult]:
@@ -122,6 +125,17 @@ def test_every_five_minutes_there_is_a_batch_and_every_half_hour_the_queue(room:
     assert [(r.started_at - NOON).total_seconds() for r in results] == [300.0 * n for n in range(12)]
     assert [r.queue_processed for r in results] == [2, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0]
     assert len(room.provider.calls) == sum(r.api_calls_used for r in results) == 14
+
+
+def test_calls_that_had_to_wait_are_counted_for_metrics(room: Room) -> None:
+    for _ in range(5):
+        room.limiter.acquire(threading.Event())  # another process
+    (result,) = room.run(70)
+    assert result.rate_limit_waits == 1
+    text = room.metrics.render().decode()
+    assert f"position_server_provider_calls_total {result.api_calls_used}.0" in text
+    assert "position_server_provider_waits_total 1.0" in text
+    assert 'position_server_asset_updates_total{outcome="ok"} 4.0' in text
 
 
 def test_jobs_say_when_each_beat_comes_next(room: Room) -> None:

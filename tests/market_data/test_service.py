@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -17,6 +18,7 @@ from position_server.market_data.assets import Asset
 from position_server.market_data.priority_queue import Level
 from position_server.market_data.rows import asset_row, shown_status
 from position_server.market_data.service import MarketData
+from position_server.metrics import Metrics
 from position_server.settings import Settings
 from tests.fakes import NOON, VirtualClock
 from tests.market_data.faults import failing, slow
@@ -89,6 +91,29 @@ def test_started_it_fetches_and_tells_and_shows_everything(start: Callable[..., 
     assert euro["last_price"] == pytest.approx(1.15)
     assert 0 <= euro["quote_age_seconds"] < 60
     assert room.plan({"JPY": Level.LOW})["symbols"][-1]["symbol"] == "JPY"
+
+
+def test_what_it_does_is_counted_for_metrics(settings_of: Callable[..., Settings], provider: StandIn) -> None:
+    metrics = Metrics.create()
+    provider.plan(None, failing("C:GBPUSD"))
+    room = MarketData(settings_of(queue_interval_seconds=3600), SystemClock(), fetches=True, metrics=metrics)
+    room.start(lambda _: None)
+    settled(room)
+    room.stop()
+    room.join()
+    assert figures(metrics) == {
+        "provider_calls_total": "2.0",
+        "provider_waits_total": "0.0",
+        'asset_updates_total{outcome="ok"}': "1.0",
+        'asset_updates_total{outcome="failed"}': "1.0",
+        "assets_waiting": "1.0",
+    }
+
+
+def figures(metrics: Metrics) -> dict[str, str]:
+    """What the metrics say of market data."""
+    found = re.findall(r"^position_server_((?:provider|asset)s?_\S+) (.+)$", metrics.render().decode(), re.MULTILINE)
+    return {name: value for name, value in found if "_created" not in name}
 
 
 def test_a_run_that_is_asked_for_says_what_it_did(start: Callable[..., MarketData], provider: StandIn) -> None:
