@@ -118,6 +118,7 @@ class JsonHandler(GuardedHandler):
         self.route = route
         self._chunks: list[bytes] = []
         self._received = 0
+        self._answered = False
         self.started = context.clock.monotonic()
         self.received_at = context.clock.now()
         context.in_flight.begin()
@@ -231,10 +232,15 @@ class JsonHandler(GuardedHandler):
             log.error("request failed", extra={"uri": self.request.uri}, exc_info=(typ, value, tb))
 
     def on_connection_close(self) -> None:
-        """The caller hung up while waiting; what was computed for it stays in the cache."""
-        log.info("caller hung up", extra={"uri": self.request.uri})
+        """The caller hung up while waiting; what was computed for it stays in the cache.
+
+        Tornado says so, too, where an answer was given before the body was read, and closes the connection itself.
+        """
+        if not self._answered:
+            log.info("caller hung up", extra={"uri": self.request.uri})
 
     def on_finish(self) -> None:
+        self._answered = True
         self.context.in_flight.end()
         seconds = self.context.clock.monotonic() - self.started
         method, status = self.request.method or "", str(self.get_status())

@@ -123,10 +123,15 @@ async def test_a_plain_request_id_is_kept_and_any_other_replaced(http_client: An
 
 
 @pytest.mark.gen_test
-async def test_a_page_of_another_origin_cannot_post(http_client: Any, base_url: str) -> None:
+async def test_a_page_of_another_origin_cannot_post(
+    http_client: Any, base_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     headers = {"Sec-Fetch-Site": "cross-site", "Origin": "https://elsewhere.example"}
     response, body = await ask(http_client, f"{base_url}/echo", method="POST", body=b"", headers=headers)
     assert (response.code, body["error"]) == (403, "forbidden")
+    await ask(http_client, f"{base_url}/echo?how=missing")
+    assert "hung up" not in caplog.text, "it was answered, and the connection closed here"
 
 
 @pytest.mark.gen_test
