@@ -11,7 +11,7 @@ other (import-linter checks both)::
     3  access │ analytics │ compute         keys and roles │ formulas │ worker processes
     2  store │ events                       tables, bulk reads, market snapshots │ the bus
     1  outcomes (on params) · symbols · logs · metrics   what crosses between the parts · what a symbol is
-    0  settings (on business_days) · clock · errors
+    0  settings (on business_days) · clock · errors · threads
 """
 
 __version__ = "0.1.0"

@@ -6,15 +6,14 @@ changed is seen by comparing it.
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import Self
 
+from position_server import threads
 from position_server.access.guard import Guard
 from position_server.access.keys import ApiKey
 from position_server.clock import Clock
 
-log = logging.getLogger(__name__)
 READ_SECONDS = 1.0
 JOIN_SECONDS = 10.0
 
@@ -35,9 +34,7 @@ class KeyWatch:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(JOIN_SECONDS)
-        if self._thread.is_alive():
-            log.warning("thread did not end", extra={"name_of_thread": self._thread.name})
+        threads.join(self._thread, JOIN_SECONDS)
 
     def run(self, stop: threading.Event) -> None:
         """Reads until stopped. Whatever goes wrong, the guard keeps what it knows and the next reading may do."""

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 import position_server
+from position_server import threads
 from position_server.clock import Clock
 from position_server.environment.cache import Entry, EnvironmentCache
 from position_server.environment.disk_format import Moment, dump, load
@@ -63,10 +64,7 @@ class DiskCache:
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
         self._stop.set()
-        if self._thread.ident is not None:  # it was started
-            self._thread.join(JOIN_SECONDS)
-        if self._thread.is_alive():
-            log.warning("thread did not end", extra={"name_of_thread": self._thread.name})
+        threads.join(self._thread, JOIN_SECONDS)
 
     def restore(self) -> None:
         """Puts the file's environments into the cache, or sets the file aside."""

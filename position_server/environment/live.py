@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import date
 
+from position_server import threads
 from position_server.clock import Clock
 from position_server.environment.cache import Entry, Key
 from position_server.environment.news import News
@@ -100,10 +101,7 @@ class LiveRefresh:
 
     def join(self) -> None:
         """Waits for the thread's end, and says so where it does not."""
-        if self._thread.ident is not None:  # it was started
-            self._thread.join(JOIN_SECONDS)
-        if self._thread.is_alive():
-            log.warning("thread did not end", extra={"name_of_thread": self._thread.name})
+        threads.join(self._thread, JOIN_SECONDS)
 
     def receive(self, notice: Notice) -> None:
         """Leaves word of a notice; for the bus."""

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from position_server import threads
 from position_server.business_days import Calendar, resolve_relative_date
 from position_server.clock import Clock
 from position_server.environment.cache import Entry
@@ -220,10 +221,7 @@ class WarmUps:
     def join(self) -> None:
         """Waits for every thread's end, and says which did not."""
         for thread in self._threads:
-            if thread.ident is not None:  # it was started
-                thread.join(JOIN_SECONDS)
-            if thread.is_alive():
-                log.warning("thread did not end", extra={"name_of_thread": thread.name})
+            threads.join(thread, JOIN_SECONDS)
 
     @property
     def server_status(self) -> str:

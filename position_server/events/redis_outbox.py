@@ -11,6 +11,7 @@ from collections import deque
 
 import redis
 
+from position_server import threads
 from position_server.clock import Clock
 from position_server.events.bus import PriceUpdate
 from position_server.events.redis_connection import Reach
@@ -58,9 +59,7 @@ class Outbox:
         if self._thread is None:
             self._client.close()
             return
-        self._thread.join(JOIN_SECONDS)
-        if self._thread.is_alive():
-            log.warning("thread did not end", extra={"name_of_thread": self._thread.name})
+        threads.join(self._thread, JOIN_SECONDS)
 
     def _send_until_closed(self) -> None:
         """The client is closed by the thread that uses it, however long Redis keeps that waiting."""

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from position_server import threads
 from position_server.clock import Clock
 from position_server.errors import StoreUnavailable
 from position_server.events.bus import Bus, Notice, PriceUpdate, Subscription
@@ -52,10 +53,7 @@ class Follower:
 
     def join(self) -> None:
         """Waits for the thread's end, and says so where it does not."""
-        if self._thread.ident is not None:  # it was started
-            self._thread.join(JOIN_SECONDS)
-        if self._thread.is_alive():
-            log.warning("thread did not end", extra={"name_of_thread": self._thread.name})
+        threads.join(self._thread, JOIN_SECONDS)
 
     def receive(self, notice: Notice) -> None:
         """Notes what the bus was told of; for the bus."""

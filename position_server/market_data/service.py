@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from position_server import threads
 from position_server.clock import Clock
 from position_server.errors import MarketDataDisabled, PositionServerError, StoreUnavailable
 from position_server.events.bus import PriceUpdate
@@ -79,10 +80,7 @@ class MarketData:
 
     def join(self) -> None:
         """Waits for the thread's end, says so where it does not, and closes everything."""
-        if self._thread.ident is not None:  # it was started
-            self._thread.join(JOIN_SECONDS)
-        if self._thread.is_alive():
-            log.warning("thread did not end", extra={"name_of_thread": self._thread.name})
+        if not threads.join(self._thread, JOIN_SECONDS):
             return  # it still uses what would be closed
         with self._lock:
             room, self._room = self._room, None

@@ -24,6 +24,7 @@ from typing import Any, Self
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
+from position_server import threads
 from position_server.clock import Clock
 from position_server.errors import BatchAborted, BatchStopped, PositionServerError, RunSuperseded, StoreUnavailable
 from position_server.portfolio.records import runs
@@ -162,9 +163,7 @@ class Run:
         self._stop.set()
         if error is not None and not isinstance(error, RunSuperseded):
             self._fail(error)
-        self._thread.join(JOIN_SECONDS)
-        if self._thread.is_alive():
-            log.warning("thread did not end", extra={"name_of_thread": self._thread.name})
+        threads.join(self._thread, JOIN_SECONDS)
 
     def check(self, connection: Connection) -> None:
         """To be called first in every writing transaction of the run: nobody takes its place until that ends.

@@ -15,6 +15,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from position_server import threads
 from position_server.business_days import Calendar, last_completed_business_date
 from position_server.clock import Clock
 from position_server.compute import tasks
@@ -61,11 +62,7 @@ class Portfolio:
 
     def join(self) -> None:
         """Waits for the thread's end, says so where it does not, and closes the store."""
-        if self._thread.ident is not None:  # it was started
-            self._thread.join(JOIN_SECONDS)
-        if self._thread.is_alive():
-            log.warning("thread did not end", extra={"name_of_thread": self._thread.name})
-        elif self._opened is not None:
+        if threads.join(self._thread, JOIN_SECONDS) and self._opened is not None:
             self._opened.close()
 
     def _work(self) -> None:
