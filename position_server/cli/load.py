@@ -61,7 +61,8 @@ def _load(store_url: str, kind: str, file: Path, on_date: date | None, newcomers
 def _refused(file: Path, error: LoadError) -> int:
     for line, message in error.problems:
         print(f"{file}:{line}: {message}", file=sys.stderr)
-    print(f"{file}: {len(error.problems)} problems, nothing loaded", file=sys.stderr)
+    count = len(error.problems)
+    print(f"{file}: {count} {'problem' if count == 1 else 'problems'}, nothing loaded", file=sys.stderr)
     return 2
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
-from position_server.sections.base.wrapper import Workbench
+from position_server.sections.base.wrapper import Workbench, open_workbench
+from position_server.store.engine import open_store
 from tests.desk import Compute, outcome_of
+from tests.store.factories import close, instrument, position, put
 
 ALL = ("CUPS", "YCSO", "EXO")
 
@@ -88,6 +92,21 @@ def test_an_instrument_without_any_price_is_named_and_left_out_of_totals(compute
     assert 0 < data["coverage"]["gross_share"] < 1
     known = sum(row["market_value_base"] for row in data["positions"] if row["price"] is not None)
     assert data["totals"]["by_book"]["EXO"]["market_value_base"] == pytest.approx(known)
+
+
+def test_a_future_without_an_entry_price_has_no_value_and_is_named(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'desk.sqlite'}"
+    with open_store(url) as store:
+        store.upgrade()
+        put(store, "instruments", instrument("ESZ25", kind="FUTURE", multiplier=50.0))
+        put(store, "positions", position("CUPS", "ESZ25", date(2025, 10, 29), entry_price=None))
+        put(store, "closes", close("ESZ25", date(2025, 10, 30), 6900.0))
+    outcome = outcome_of(open_workbench(url, "XNYS", "USD"), "futures", books=("CUPS",))
+    assert outcome.data is not None, outcome.error_stack
+    data = orjson.loads(outcome.data)
+    (row,) = data["positions"]
+    assert (row["price"], row["market_value"], row["total_pnl"]) == (6900.0, None, None)
+    assert data["warnings"] == ["no entry price for ESZ25"]
 
 
 def test_money_in_another_currency_is_translated_at_the_snapshots_rate(compute: Compute) -> None:

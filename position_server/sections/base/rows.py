@@ -118,6 +118,9 @@ def _common_warnings(inputs: Inputs, valuation: Valuation, fx_rate: FloatArray) 
     unpriced = np.unique(held["instrument"][np.isnan(valuation.price)].astype(str))
     if len(unpriced):
         warnings.append(f"no price for {named(unpriced.tolist())}")
+    unbought = np.unique(held["instrument"][np.isnan(held["entry_price"])].astype(str))
+    if len(unbought):
+        warnings.append(f"no entry price for {named(unbought.tolist())}")
     without_rate = np.unique(held["currency"][np.isnan(fx_rate)].astype(str))
     if len(without_rate):
         warnings.append(f"no exchange rate to {inputs.base_currency} for {named(without_rate.tolist())}")
