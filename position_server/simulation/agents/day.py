@@ -106,7 +106,7 @@ async def _decide(
         # A connection of its own for each request: one that is kept may be closed by the other side in between.
         http_client=openai.DefaultAsyncHttpx2Client(limits=httpx2.Limits(max_keepalive_connections=0)),
     )
-    sessions = connected(tools, service, occasion.tool_servers, journal, params.tool_timeout_seconds)
+    sessions = connected(tools, service, occasion.tool_servers, journal, call_seconds=params.tool_timeout_seconds)
     async with client, sessions as toolset:
         endpoint = Endpoint(client, params, occasion.clock, secrets)
         conversation = Conversation(endpoint, toolset, journal, params, tools.market.day)

@@ -27,6 +27,8 @@ from position_server.simulation.tools import Toolbox
 FINISH = "finish"
 UNKNOWN = "unknown"  # what calls of tools that are not there are counted as: their names are anybody's
 DATE = "date"
+CONNECT_SECONDS = 30.0
+PASSING = (types.REQUEST_TIMEOUT, types.CONNECTION_CLOSED, types.INTERNAL_ERROR)  # the last is also every HTTP 5xx
 MOST_TOOLS = 64  # of a server
 MOST_PAGES = 10
 MOST_DESCRIPTION = 1000
@@ -57,9 +59,9 @@ class Said:
 class Toolset:
     """The tools, to be listed and called; every call is counted in the Toolbox."""
 
-    def __init__(self, tools: Toolbox, service: Service, found: Mapping[str, Tool], timeout_seconds: float) -> None:
+    def __init__(self, tools: Toolbox, service: Service, found: Mapping[str, Tool], call_seconds: float) -> None:
         self._toolbox = tools
-        self._timeout_seconds = timeout_seconds
+        self._call_seconds = call_seconds
         self._service = service
         self._tools = found
 
@@ -95,9 +97,7 @@ class Toolset:
     async def _ask(self, name: str, tool: Tool, arguments: Mapping[str, Any]) -> Said:
         dated = {DATE: self._toolbox.market.day.isoformat()} if tool.is_dated else {}
         try:
-            result = await tool.client.call_tool(
-                name, {**arguments, **dated}, read_timeout_seconds=self._timeout_seconds
-            )
+            result = await tool.client.call_tool(name, {**arguments, **dated}, read_timeout_seconds=self._call_seconds)
         except MCPError as error:  # it refuses, or did not answer in time; a connection that is lost ends the day
             return Said(_error(f"{tool.server}: {error.message}"), is_error=True)
         if self._service.broken is not None:
@@ -110,9 +110,15 @@ class Toolset:
 
 @asynccontextmanager
 async def connected(
-    tools: Toolbox, service: Service, servers: Mapping[str, str], journal: Journal, timeout_seconds: float
+    tools: Toolbox,
+    service: Service,
+    servers: Mapping[str, str],
+    journal: Journal,
+    *,
+    call_seconds: float,
+    connect_seconds: float = CONNECT_SECONDS,
 ) -> AsyncIterator[Toolset]:
-    """The tools of the service and the servers, until left.
+    """The tools of the service and the servers, until left; a call takes `call_seconds` at most.
 
     Raises TransientFailure where a server is away, AgentFailed where it is none or two of them offer the same tool.
     """
@@ -123,7 +129,7 @@ async def connected(
         }
         theirs: dict[str, Tool] = {}
         for server, url in servers.items():
-            client = await up.enter_async_context(_session(server, Client(url, read_timeout_seconds=timeout_seconds)))
+            client = await up.enter_async_context(_session(server, Client(url, read_timeout_seconds=connect_seconds)))
             for tool in await _listed(server, client):
                 if _is_usable(tool) and tool.name not in TOOLBOX_NAMES:
                     if tool.name in theirs:
@@ -131,7 +137,7 @@ async def connected(
                     theirs[tool.name] = _described(server, client, tool, is_foreign=True)
                 else:
                     journal.line("tool left out", server=server, url=shown(url), tool=tool.name[:80])
-        yield Toolset(tools, service, {**found, **theirs}, timeout_seconds)
+        yield Toolset(tools, service, {**found, **theirs}, call_seconds)
 
 
 @asynccontextmanager
@@ -144,8 +150,9 @@ async def _session(server: str, client: Client) -> AsyncIterator[Client]:
         cause = _first(error)
         if isinstance(cause, OURS):
             raise cause from None
-        if isinstance(cause, httpx2.TransportError | OSError):
-            raise TransientFailure(f"the tool server {server} is away ({type(cause).__name__})") from None
+        passes = isinstance(cause, MCPError) and cause.code in PASSING
+        if passes or isinstance(cause, httpx2.TransportError | OSError):
+            raise TransientFailure(f"the tool server {server} is away ({cause or type(cause).__name__})") from None
         if isinstance(cause, MCPError | httpx2.HTTPStatusError | httpx2.InvalidURL):
             raise AgentFailed(f"the tool server {server} does not answer as one: {cause}") from None
         raise cause from None

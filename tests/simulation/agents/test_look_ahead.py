@@ -61,7 +61,7 @@ async def _said(tools: Toolbox, params: AgentParams, questions: list[tuple[str, 
     assert occasion is not None
     keys = Keys.of({"OPENAI_API_KEY": "none"})
     service = Service(tools, search_of(params, occasion, keys, opening(params, tools)))
-    async with connected(tools, service, {}, Journal(tools, occasion, Secrets(())), 30.0) as toolset:
+    async with connected(tools, service, {}, Journal(tools, occasion, Secrets(())), call_seconds=30.0) as toolset:
         return [(await toolset.call(name, arguments)).text for name, arguments in questions]
 
 

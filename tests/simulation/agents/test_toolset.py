@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,9 @@ import pytest
 
 from position_server.errors import AgentFailed
 from position_server.health import checks
+from position_server.simulation.agents.journal import Journal, Secrets
+from position_server.simulation.agents.service import Service
+from position_server.simulation.agents.toolset import connected
 from position_server.simulation.calls import TransientFailure
 from position_server.simulation.tools import Toolbox
 from tests.simulation.agents.stand_in import (
@@ -109,14 +114,32 @@ def test_a_server_that_is_away_is_worth_another_try(tmp_path: Path) -> None:
             using(tmp_path, url)
 
 
-def test_a_server_that_speaks_another_language_is_none(tmp_path: Path) -> None:
+def test_a_server_that_says_nothing_is_worth_another_try(tmp_path: Path) -> None:
+    async def connect(url: str) -> None:
+        tools = toolbox(tmp_path, {})
+        assert tools.occasion is not None
+        journal = Journal(tools, tools.occasion, Secrets(()))
+        service = Service(tools, lambda _: asyncio.sleep(0, {}))
+        async with connected(tools, service, {"mute": url}, journal, call_seconds=1.0, connect_seconds=0.3):
+            raise AssertionError("it said something")
+
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}/mcp"
+        with pytest.raises(TransientFailure, match="the tool server mute is away"):
+            asyncio.run(connect(url))
+
+
+@contextmanager
+def speaking(status: int, body: bytes = b"") -> Iterator[str]:
+    """An HTTP server that answers every POST like this."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(200)
+            self.send_response(status)
             self.send_header("Content-Type", "text/html")
             self.end_headers()
-            self.wfile.write(b"<html>hello</html>")
+            self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Says nothing."""
@@ -125,11 +148,25 @@ def test_a_server_that_speaks_another_language_is_none(tmp_path: Path) -> None:
         thread = threading.Thread(target=other.serve_forever, args=(0.01,))
         thread.start()
         try:
-            with pytest.raises(AgentFailed, match="the tool server archive does not answer as one"):
-                using(tmp_path, f"http://127.0.0.1:{other.server_port}/mcp")
+            yield f"http://127.0.0.1:{other.server_port}/mcp"
         finally:
             other.shutdown()
             thread.join()
+
+
+@pytest.mark.parametrize(("status", "body"), [(200, b"<html>hello</html>"), (404, b""), (302, b"")])
+def test_a_server_that_speaks_another_language_is_none(status: int, body: bytes, tmp_path: Path) -> None:
+    with (
+        speaking(status, body) as url,
+        pytest.raises(AgentFailed, match="the tool server archive does not answer as one"),
+    ):
+        using(tmp_path, url)
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_server_that_fails_is_worth_another_try(status: int, tmp_path: Path) -> None:
+    with speaking(status) as url, pytest.raises(TransientFailure, match="the tool server archive is away"):
+        using(tmp_path, url)
 
 
 def test_a_wrong_path_is_no_tool_server(server: ToolServer, tmp_path: Path) -> None:
