@@ -162,7 +162,7 @@ class PositionServer:
     def _open_prices(self) -> AbstractContextManager[PriceSource]:
         from position_server.provider_prices import provider_prices  # not at the top: SQLAlchemy, httpx
 
-        return provider_prices(self.settings, self.clock)
+        return provider_prices(self.settings, self.clock, behind_quotes=True)
 
     def _warm_ups(self, environment: EnvironmentService) -> WarmUps:
         desk = Desk(self._calendar, self.settings.timezone, self._reader, self.business_date)

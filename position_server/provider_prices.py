@@ -70,10 +70,13 @@ class ProviderPrices:
 
 
 @contextmanager
-def provider_prices(settings: Settings, clock: Clock) -> Iterator[ProviderPrices]:
-    """The source that the settings name, the demo provider started where they ask for it. Raises ConfigError."""
+def provider_prices(settings: Settings, clock: Clock, *, behind_quotes: bool = False) -> Iterator[ProviderPrices]:
+    """The source that the settings name, the demo provider started where they ask for it. Raises ConfigError.
+
+    `behind_quotes`: its calls leave those to the updater of quotes that it needs.
+    """
     with closing(Room(settings, clock)) as room:
-        yield ProviderPrices(room.client(room.limiter))
+        yield ProviderPrices(room.client(room.permits_behind_quotes() if behind_quotes else room.limiter))
 
 
 @contextmanager

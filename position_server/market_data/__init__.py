@@ -10,6 +10,7 @@ the rest of the system. It computes nothing and knows no environment::
     priority_queue          symbols that wait to be fetched, most important first
     rate_limiter  meter     at most N calls in any W seconds, in order of arrival, in all processes · what this one used
     call_book               pure: who called when, who is next, and when
+    second_place            permits for other work: quotes come first
     ledger  redis_ledger    where that book is kept: the store, Redis
     provider/  demo_process the REST client, every failure its own error · the invented provider as a child process
     follower  changes       quotes that other processes stored, told to this process's bus

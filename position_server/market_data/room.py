@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from position_server.clock import Clock
 from position_server.events.bus import PriceUpdate
-from position_server.market_data.assets import DEMO, Asset, provider_of
+from position_server.market_data.assets import DEMO, Asset, assets_of, provider_of
 from position_server.market_data.batch import BatchOrchestrator
 from position_server.market_data.demo_process import DemoProcess
 from position_server.market_data.ledger import StoreLedger
@@ -24,6 +24,7 @@ from position_server.market_data.provider import Permits, ProviderClient
 from position_server.market_data.rate_limiter import Ledger, RateLimiter
 from position_server.market_data.records import Records
 from position_server.market_data.runs import Runs
+from position_server.market_data.second_place import SecondPlace, calls_of_quotes
 from position_server.market_data.updater import AssetUpdater
 from position_server.metrics import Metrics
 from position_server.settings import MarketDataSettings, Settings
@@ -95,6 +96,12 @@ class Room:
         )
         self._up.callback(client.close)
         return client
+
+    def permits_behind_quotes(self) -> Permits:
+        """Permits for work beside the updater, which leave it the calls of a batch and of the queue."""
+        settings = self._settings.market_data
+        leaves = calls_of_quotes(assets_of(settings), settings.calls)
+        return SecondPlace(self.limiter, leaves=leaves, clock=self._clock)
 
     def close(self) -> None:
         """Close the connections, and end the demo provider."""

@@ -21,6 +21,7 @@ from position_server.market_data.updater import Outcome
 from position_server.settings import MarketDataSettings
 from tests.fakes import NOON, VirtualClock
 from tests.market_data.ledgers import MemoryLedger
+from tests.market_data.simulated_time import SimulatedTime
 
 
 class DayClock(VirtualClock):
@@ -55,8 +56,12 @@ class Day:
     results: list[BatchResult] = field(default_factory=list)
 
 
-class _NotingUpdater:
-    def __init__(self, day: Day, meter: Meter, clock: VirtualClock, answer: Callable[[], float]) -> None:
+class NotingUpdater:
+    """An Updater whose calls are permitted, take their time, and are noted."""
+
+    def __init__(
+        self, day: Day, meter: Meter, clock: VirtualClock | SimulatedTime, answer: Callable[[], float]
+    ) -> None:
         self._day, self._meter, self._clock, self._answer = day, meter, clock, answer
         self._start = clock.monotonic()
 
@@ -84,7 +89,7 @@ def simulated(
     orchestrator = BatchOrchestrator(
         assets,
         settings,
-        updater=_NotingUpdater(day, meter, clock, answer),
+        updater=NotingUpdater(day, meter, clock, answer),
         queue=PriorityQueue(clock),
         meter=meter,
         runs=Runs(),
