@@ -75,7 +75,7 @@ def _create(store: Store, settings: Settings, args: argparse.Namespace, clock: C
         print("\n".join(f"{name:<10}  {value}" for name, value in {**_shown(fields), "key": text}.items()))
     print("Keep the key now: it is not shown again.", file=sys.stderr)
     if is_first:
-        print("It is the first one: from now on every route but /health/* needs a key.", file=sys.stderr)
+        print("It is the first one: from now on every route but /health and /health/* needs a key.", file=sys.stderr)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Admission: every route but `/health/*` asks the guard who is calling, and whether that key's role suffices.
+"""Admission: every route but those of health asks the guard who is calling, and whether that key's role suffices.
 
 What is refused is answered by the handler's own `write_error`, after the body, so that the answer is read; the body is
 thrown away. The fast path for hits asks the same guard by itself, and leaves everything but a reader to this.

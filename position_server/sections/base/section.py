@@ -49,8 +49,8 @@ class SectionData:
     `rows` are columns of one length, in the order of the answer: float64 with NaN for unknown, datetime64, objects, or
     Keyed.
     `totals` is `{by_book: {book: {...}}, all: {...}}`. `notes` are further fields of `data`, such as
-    `overrides_applied`. `symbols` are the instruments whose quotes the answer depends on. The dates say how old the
-    inputs were (ISO text).
+    `overrides_applied`. `symbols` are the instruments that it holds, and what they derive from: a quote of one has it
+    computed anew. The dates say how old the inputs were (ISO text).
     """
 
     rows: Mapping[str, Column] = field(default_factory=dict)
