@@ -37,9 +37,9 @@ class SectionOutcome:
     """What one computation of a section came to.
 
     `data` is encoded JSON, None where the computation failed; then `error_stack` is the traceback and `error_line` its
-    last line. `deflated` are the same bytes as deflate blocks that end on a byte boundary, none of them the last (empty
-    where it was not worth it), and `crc` is the CRC-32 of the data. The dates are ISO text and say how old the inputs
-    were.
+    last line, and `refused` says that a value of the POST is to blame, not the section. `deflated` are the same bytes
+    as deflate blocks that end on a byte boundary, none of them the last (empty where it was not worth it), and `crc` is
+    the CRC-32 of the data. The dates are ISO text and say how old the inputs were.
     """
 
     section: str
@@ -48,6 +48,7 @@ class SectionOutcome:
     data: bytes | memoryview | None
     error_line: str = ""
     error_stack: str = ""
+    refused: bool = False
     market_data_as_of: str | None = None
     positions_as_of: str | None = None
     oldest_price_date: str | None = None

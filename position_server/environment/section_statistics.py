@@ -41,7 +41,11 @@ class SectionStatistics:
                 self._records.setdefault(name, _Record())
 
     def record(self, outcome: SectionOutcome, *, timed_out: bool) -> None:
-        """Counts one outcome, and logs a failed one with its traceback."""
+        """Counts one outcome, and logs a failed one with its traceback. A refused one is no failure."""
+        if outcome.refused:
+            self._metrics.section_runs.labels(outcome.section, "refused").inc()
+            log.info("section refused a value", extra={"section": outcome.section, "error": outcome.error_line})
+            return
         with self._lock:
             record = self._records.setdefault(outcome.section, _Record())
             record.runs += 1

@@ -45,6 +45,13 @@ def test_runs_failures_and_timeouts_are_counted_apart(statistics: SectionStatist
     assert (record["runs"], record["failures"], record["timeouts"]) == (3, 2, 1)
 
 
+def test_a_wrong_value_of_a_post_is_no_failure_of_the_section(statistics: SectionStatistics, metrics: Metrics) -> None:
+    statistics.know(["bonds"])
+    statistics.record(replace(failure("bonds", "a wrong value"), refused=True), timed_out=False)
+    assert statistics.stats() == {"bonds": NOTHING}
+    assert b'section_runs_total{outcome="refused",section="bonds"} 1.0' in metrics.render()
+
+
 def test_the_last_error_stays_after_a_success(statistics: SectionStatistics) -> None:
     statistics.record(failure("bonds", "no curve"), timed_out=False)
     statistics.record(outcome("bonds"), timed_out=False)

@@ -187,10 +187,12 @@ def test_a_what_if_moves_its_row_and_nothing_else_and_never_the_cache(demo_serve
 
 
 def test_a_bad_value_fails_only_its_own_section(demo_server: ServerProcess) -> None:
+    failures = demo_server.status()["sections"]["bonds"]["failures"]
     sections = post(demo_server, {"bonds": {"curve_shift_bp": "lots"}}).json()["sections"]
     assert sections["bonds"]["metadata"]["status"] == "error"
     assert "section_params.bonds.curve_shift_bp" in sections["bonds"]["error_stack"]
     assert {s["metadata"]["status"] for name, s in sections.items() if name != "bonds"} == {"ok"}
+    assert demo_server.status()["sections"]["bonds"]["failures"] == failures
 
 
 @pytest.mark.parametrize(

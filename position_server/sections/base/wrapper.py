@@ -12,6 +12,7 @@ from datetime import datetime
 
 from position_server.business_days import Calendar
 from position_server.clock import Clock, SystemClock
+from position_server.errors import BadRequest
 from position_server.outcomes import SectionCall, SectionInfo, SectionOutcome
 from position_server.sections.base.compression import deflate
 from position_server.sections.base.discovery import discover
@@ -64,6 +65,7 @@ def run_section(workbench: Workbench, call: SectionCall) -> SectionOutcome:
             data=None,
             error_line=_last_line(error),
             error_stack=traceback.format_exc(),
+            refused=isinstance(error, BadRequest) and call.section_params is not None,
         )
     return SectionOutcome(
         section=call.section,
