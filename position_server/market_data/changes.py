@@ -15,6 +15,8 @@ from position_server.events.bus import PriceUpdate
 from position_server.store.engine import Store
 from position_server.store.tables import quote_sequences, quotes
 
+SPREAD_DECIMALS = 10  # a difference of two prices, without the noise of binary fractions
+
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
@@ -70,7 +72,7 @@ def _update(row: Mapping[Any, Any]) -> PriceUpdate:
         sequence=row["sequence"],
         bid=row["bid"],
         ask=row["ask"],
-        spread=row["ask"] - row["bid"] if has_both else None,
+        spread=round(row["ask"] - row["bid"], SPREAD_DECIMALS) if has_both else None,
         last_price=row["last_price"],
         timestamp=row["quote_time"],
     )

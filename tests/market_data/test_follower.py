@@ -36,11 +36,11 @@ class AnotherProcess:
         self._count = 0
         put(store, "instruments", *(instrument(symbol, "SPOT") for symbol in SYMBOLS))
 
-    def stores(self, *symbols: str, last_price: float | None = 1.5) -> None:
+    def stores(self, *symbols: str, last_price: float | None = 1.5, sides: tuple[float, float] = (1.25, 1.75)) -> None:
         """The next quote of each."""
         self._count += 1
         at = AT + timedelta(seconds=self._count)
-        quote = ProviderQuote("X", 1.25, 1.75, last_price, 1.0, 2.0, 1.0, 1.5, 1e6, at)
+        quote = ProviderQuote("X", *sides, last_price, 1.0, 2.0, 1.0, 1.5, 1e6, at)
         self._records.settle(dict.fromkeys(symbols, quote), {}, at)
 
 
@@ -96,6 +96,13 @@ def test_what_another_process_stores_is_told_with_its_number_and_its_quote(desk:
     at = AT + timedelta(seconds=2)
     assert desk.look() == [PriceUpdate("EURUSD", 2, 1.25, 1.75, 0.5, None, at)]
     assert desk.look() == []
+
+
+def test_a_spread_is_told_as_the_updater_tells_it(desk: Desk, other: AnotherProcess) -> None:
+    desk.look()
+    other.stores("EURUSD", sides=(1.1559, 1.1561))
+    (update,) = desk.look()
+    assert update.spread == 0.0002  # not 0.00019999999999997797
 
 
 def test_a_symbol_that_had_no_quote_before_is_told(desk: Desk, other: AnotherProcess) -> None:
