@@ -12,6 +12,10 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
+from sqlalchemy import Connection, Table
+
+from position_server.store.engine import Store
+from position_server.store.tables import METADATA
 
 POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/test")
 
@@ -33,3 +37,14 @@ def fresh_schema() -> Iterator[str]:
     finally:
         with psycopg.connect(POSTGRES_URL, autocommit=True) as connection:
             connection.execute(f'DROP SCHEMA "{schema}" CASCADE')
+
+
+def empty(store: Store, *, but: Table | None = None) -> None:
+    """Deletes every row. A process that a test before this one has killed may still be at its last statement."""
+
+    def delete(connection: Connection) -> None:
+        for table in reversed(METADATA.sorted_tables):
+            if table is not but:
+                connection.execute(table.delete())
+
+    store.write_retried(delete)

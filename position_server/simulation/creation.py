@@ -76,9 +76,12 @@ class Creation:
         config = read_config(self.root, config_path).chosen(request.models)
         self._check_parameters(config)
         priced = self._priced_days(config, request)
-        with self.store.write() as connection:
+
+        def decided(connection: Connection) -> Created | Existing | UpToDate:
             jobs.one_at_a_time(connection)
             return self._decide(connection, request, config_path, config, priced)
+
+        return self.store.write_retried(decided)
 
     def _decide(
         self,

@@ -7,9 +7,9 @@ A store may be shared by threads: each transaction takes a connection of its own
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
@@ -18,7 +18,11 @@ from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 from position_server.errors import StoreUnavailable
 from position_server.store.location import Location, PostgresLocation, SqliteLocation, parse_location
 
+T = TypeVar("T")
+
 SWITCH_ATTEMPTS = 10
+MOST_RETRIES = 3
+RETRIED_STATES = ("40001", "40P01")  # PostgreSQL's serialization failure and deadlock
 BUSY_TIMEOUT_SECONDS = 5.0  # how long anybody waits for a free connection, and on SQLite a writer for another's lock
 
 
@@ -78,6 +82,22 @@ class Store:
         with self._translated(), self._writer.begin() as connection:
             yield connection
 
+    def write_retried(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns from one writing transaction, tried again where PostgreSQL ended it in favour of another.
+
+        A deadlock ends one of the two, and none was at fault: whoever else works on the database (psql, a backup, a
+        killed process whose statement still runs) takes locks in an order of its own. Raises StoreUnavailable.
+        """
+        for _ in range(MOST_RETRIES):
+            try:
+                with self.write() as connection:
+                    return work(connection)
+            except StoreUnavailable as error:
+                if not _is_worth_a_retry(error.__cause__):
+                    raise
+        with self.write() as connection:
+            return work(connection)
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One reading transaction. Raises StoreUnavailable."""
@@ -127,6 +147,10 @@ class Store:
 def open_store(store_url: str, *, read_only: bool = False, busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS) -> Store:
     """The store at `store_url` (see `location`). Connects only when used. Raises ConfigError for a wrong URL."""
     return Store(parse_location(store_url), read_only=read_only, busy_timeout_seconds=busy_timeout_seconds)
+
+
+def _is_worth_a_retry(error: BaseException | None) -> bool:
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in RETRIED_STATES
 
 
 def first_line(error: BaseException | None) -> str:

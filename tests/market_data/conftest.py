@@ -9,17 +9,14 @@ from pathlib import Path
 import pytest
 
 from position_server.store.engine import Store, open_store
-from position_server.store.tables import METADATA
-from tests.postgres import fresh_schema
+from tests import shared
+from tests.postgres import empty, fresh_schema
 
 
 @pytest.fixture(scope="session")
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty SQLite store, to be copied."""
-    file = tmp_path_factory.mktemp("migrated") / "store.sqlite"
-    with open_store(f"sqlite:///{file}") as store:
-        store.upgrade()
-    return file
+    return shared.migrated_file(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +47,5 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
         yield request.getfixturevalue("sqlite_store")
         return
     with open_store(request.getfixturevalue("migrated_schema")) as store:
-        with store.write() as connection:
-            for table in reversed(METADATA.sorted_tables):
-                connection.execute(table.delete())
+        empty(store)
         yield store

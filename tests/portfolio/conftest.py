@@ -15,18 +15,16 @@ from pathlib import Path
 import pytest
 
 from position_server.store.engine import Store, open_store
-from position_server.store.tables import METADATA
 from tests.portfolio import books, desk
+from tests.postgres import empty
+from tests.shared import made_once, migrated_file
 from tests.store.conftest import postgres_schema_url, postgres_store_url  # noqa: F401 (fixtures)
 
 
 @pytest.fixture(scope="session")
 def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated SQLite store, to be copied."""
-    file = tmp_path_factory.mktemp("empty") / "store.sqlite"
-    with open_store(f"sqlite:///{file}") as store:
-        store.upgrade()
-    return _alone(file)
+    return migrated_file(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
@@ -41,9 +39,8 @@ def desk_file(empty_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.fixture
 def empty_postgres_url(postgres_store_url: str) -> str:  # noqa: F811
     """The URL of the migrated schema, emptied."""
-    with open_store(postgres_store_url) as store, store.write() as connection:
-        for table in reversed(METADATA.sorted_tables):
-            connection.execute(table.delete())
+    with open_store(postgres_store_url) as store:
+        empty(store)
     return postgres_store_url
 
 
@@ -80,9 +77,13 @@ def each_desk_store(store: Store) -> Store:
 @pytest.fixture(scope="session")
 def two_nights_file(demo_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's store after the nights of its last two days, to be read or copied."""
-    file = Path(shutil.copy(demo_store, tmp_path_factory.mktemp("nights")))
-    books.two_nights(file)
-    return _alone(file)
+
+    def make(folder: Path) -> None:
+        file = Path(shutil.copy(demo_store, folder))
+        books.two_nights(file)
+        _alone(file)
+
+    return made_once(tmp_path_factory, "nights", make) / demo_store.name
 
 
 def _alone(file: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -11,8 +12,8 @@ import pytest
 
 from position_server.settings import CONFIG_FILE
 from position_server.store.engine import open_store
-from position_server.store.tables import METADATA
-from tests.postgres import fresh_schema
+from tests.postgres import empty, fresh_schema
+from tests.shared import made_once, migrated_file
 from tests.simulation.desk import Desk, bars, config, fill
 
 SIMULATED = (date(2025, 6, 2), date(2025, 7, 18))  # with a split, two ends of months, and enough history for all models
@@ -21,9 +22,8 @@ SIMULATED = (date(2025, 6, 2), date(2025, 7, 18))  # with a split, two ends of m
 @pytest.fixture(scope="session")
 def market_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite store with the small market, to be copied."""
-    file = tmp_path_factory.mktemp("market") / "store.sqlite"
+    file = Path(shutil.copy(migrated_file(tmp_path_factory), tmp_path_factory.mktemp("market")))
     with open_store(f"sqlite:///{file}") as store:
-        store.upgrade()
         fill(store, bars())
     return file
 
@@ -54,9 +54,7 @@ def any_desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
         return
     url = request.getfixturevalue("postgres_url")
     with open_store(url) as store:
-        with store.write() as connection:
-            for table in reversed(METADATA.sorted_tables):
-                connection.execute(table.delete())
+        empty(store)
         fill(store, bars())
         desk = Desk(store, url, tmp_path)
         desk.configure(config())
@@ -66,11 +64,18 @@ def any_desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
 @pytest.fixture(scope="session")
 def simulated(demo_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """The demo desk with the shipped configuration simulated over SIMULATED: read only."""
-    folder = tmp_path_factory.mktemp("simulated")
-    shutil.copy(demo_store, folder)
-    shutil.copytree(CONFIG_FILE.parent / "configs", folder / "configs")
-    url = f"sqlite:///{folder / demo_store.name}"
-    with open_store(url) as store:
-        desk = Desk(store, url, folder)
-        desk.simulate(*SIMULATED)
+
+    def make(folder: Path) -> None:
+        shutil.copy(demo_store, folder)
+        shutil.copytree(CONFIG_FILE.parent / "configs", folder / "configs")
+        with desk_in(folder) as desk:
+            desk.simulate(*SIMULATED)
+
+    @contextmanager
+    def desk_in(folder: Path) -> Iterator[Desk]:
+        url = f"sqlite:///{folder / demo_store.name}"
+        with open_store(url) as store:
+            yield Desk(store, url, folder)
+
+    with desk_in(made_once(tmp_path_factory, "simulated", make)) as desk:
         yield desk

@@ -17,7 +17,8 @@ from sqlalchemy.exc import IntegrityError, StatementError
 
 from position_server.errors import ConfigError, StoreUnavailable
 from position_server.store.engine import Store, open_store
-from position_server.store.tables import METADATA, closes, instruments, trades
+from position_server.store.tables import METADATA, closes, instruments, table_versions, trades
+from tests.postgres import empty
 
 EQUITY = {"instrument": "AAPL", "kind": "EQUITY", "currency": "USD"}
 
@@ -231,3 +232,31 @@ def test_a_file_that_another_has_replaced_is_the_store_from_then_on(tmp_path: Pa
         for transaction in (store.read, store.write):
             with pytest.raises(StoreUnavailable, match="No such file"), transaction():
                 pass
+
+
+def test_of_two_transactions_that_deadlock_one_is_tried_again(postgres_store_url: str) -> None:
+    together, tries = threading.Barrier(2), []
+
+    def in_order(first: str, second: str) -> None:
+        def work(connection: Connection) -> None:
+            tries.append(first)
+            for name in (first, second):
+                connection.execute(instruments.update().where(instruments.c.instrument == name).values(currency="EUR"))
+                if name == first and len(tries) <= 2:
+                    together.wait(60)  # now each holds what the other one wants
+
+        with open_store(postgres_store_url) as store:
+            store.write_retried(work)
+
+    with open_store(postgres_store_url) as store:
+        empty(store, but=table_versions)
+        with store.write() as connection:
+            connection.execute(insert(instruments), [{**EQUITY, "instrument": name} for name in "AB"])
+        threads = [threading.Thread(target=in_order, args=order) for order in ("AB", "BA")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+        with store.read() as connection:
+            assert set(connection.execute(select(instruments.c.currency)).scalars()) == {"EUR"}
+    assert len(tries) == 3
