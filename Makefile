@@ -4,6 +4,8 @@ PYTHON ?= python3
 PORT ?= 8888
 DATA_DIR ?= var
 JOBS ?= 3
+# Where Python may not keep what it compiled, every server and worker that tests start compiles the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -28,7 +30,7 @@ run: setup ## Serve on port 8888; builds the demo store first if there is none
 	$(BIN)/python -m position_server serve --port $(PORT) --data-dir $(DATA_DIR)
 
 test: setup ## Run the tests but the slow ones, JOBS files at a time (0: one after the other)
-	$(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-slow: setup ## Run the slow tests: kill-and-restart cycles
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)

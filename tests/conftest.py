@@ -14,9 +14,27 @@ from tests.fakes import VirtualClock
 
 pytest_plugins = ["tests.desk"]
 
-# A busy machine may take its time over one example; that is no failure.
-hypothesis.settings.register_profile("project", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+# A busy machine may take its time over one example; that is no failure. Examples are the same in every run: what fails
+# then is what was changed. `--hypothesis-profile search` looks for new ones.
+PATIENT = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("project", derandomize=True, **PATIENT)
+hypothesis.settings.register_profile("search", derandomize=False, print_blob=True, **PATIENT)
 hypothesis.settings.load_profile("project")
+
+
+# Files of minutes come first: one that begins last would leave the other workers without work.
+LONGEST = ("faults", "portfolio", "market_data/test_real_updaters.py", "sections/test_reading_again.py", "web", "demo")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Orders the files; within one nothing changes."""
+    here = Path(__file__).parent
+
+    def rank(item: pytest.Item) -> int:
+        path = item.path.relative_to(here).as_posix()
+        return next((n for n, start in enumerate(LONGEST) if path.startswith(start)), len(LONGEST))
+
+    items.sort(key=rank)
 
 
 @pytest.fixture

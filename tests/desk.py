@@ -1,4 +1,4 @@
-"""The demo desk for tests: its store built once a session, and one server on it that tests only read from."""
+"""The demo desk for tests: its store built once a run, and one server on it that tests only read from."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from position_server.demo.build import build_demo
 from position_server.outcomes import SectionCall, SectionOutcome
 from position_server.params import BaseParams
 from position_server.sections.base.wrapper import Workbench, open_workbench, run_section
-from tests.servers import ServerProcess, serving
+from tests.servers import TWO_WORKERS, ServerProcess, calm, serving
+from tests.shared import made_once
 
 BUSINESS_DATE = date(2025, 10, 30)
 
 
 @pytest.fixture(scope="session")
 def demo_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's SQLite file."""
-    file = tmp_path_factory.mktemp("demo") / "position_server.sqlite"
-    build_demo(f"sqlite:///{file}")
-    return file
+    """The demo's SQLite file, for reading and copying."""
+    name = "position_server.sqlite"
+    return made_once(tmp_path_factory, "demo", lambda folder: build_demo(f"sqlite:///{folder / name}")) / name
 
 
 @pytest.fixture(scope="session")
 def demo_server(demo_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server on a copy of the demo's store, with the shipped config, warm."""
+    """A server on a copy of the demo's store, with the shipped config, warm; nothing is computed again by itself."""
     data_dir = tmp_path_factory.mktemp("served")
     shutil.copy(demo_store, data_dir)
-    with serving(data_dir) as server:
+    with serving(data_dir, env={**calm(), **TWO_WORKERS}) as server:
         server.wait_until_warm()
         yield server
 

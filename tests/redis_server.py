@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,21 +15,20 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.ports import reserved_port
 from tests.servers import until
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 
 
 class RedisServer:
     """A Redis that keeps nothing, always on the same port."""
 
-    def __init__(self, program: str, folder: Path) -> None:
+    def __init__(self, program: str, folder: Path, port: int) -> None:
         self._program = program
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = port
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
     @property
@@ -51,7 +49,7 @@ class RedisServer:
         """kill -9, if it runs."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(60)
 
     def start_again(self) -> None:
         """Starts it unless it runs."""
@@ -80,9 +78,10 @@ def own_redis(folder: Path) -> Iterator[RedisServer]:
         if os.environ.get("REQUIRE_SERVICES") == "1":
             pytest.fail("redis-server is not installed")
         pytest.skip("redis-server is not installed")
-    server = RedisServer(program, folder)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.kill()
+    with reserved_port() as port:
+        server = RedisServer(program, folder, port)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.kill()

@@ -12,7 +12,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,7 +29,8 @@ from position_server.cli import COMMANDS
 from position_server.settings import ENV_PREFIX, Settings
 from tests.house.pages import page
 from tests.house.sources import REPOSITORY
-from tests.servers import NO_MARKET_DATA, until
+from tests.ports import reserved_port
+from tests.servers import NO_MARKET_DATA, ONE_WORKER, until
 from tests.test_docs import routes
 
 DEPLOY = REPOSITORY / "deploy"
@@ -220,21 +220,25 @@ def test_systemd_understands_the_units(tmp_path: Path) -> None:
 # --- the container's command, without a container --------------------------------------------------------------------
 
 
+@pytest.fixture
+def reserved() -> Iterator[int]:
+    with reserved_port() as port:
+        yield port
+
+
 def test_the_container_s_command_serves_on_port_and_its_health_check_tells_when_it_is_ready(
-    tmp_path: Path, demo_store: Path
+    tmp_path: Path, demo_store: Path, reserved: int
 ) -> None:
     shutil.copy(demo_store, tmp_path)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    image = {**environment_of_the_image(), "POSITION_SERVER_DATA_DIR": str(tmp_path), "PORT": port}
-    variables = {**os.environ, **NO_MARKET_DATA, **image, "PATH": path, "POSITION_SERVER_ALLOW_ANONYMOUS": "true"}
+    image = {**environment_of_the_image(), "POSITION_SERVER_DATA_DIR": str(tmp_path), "PORT": str(reserved)}
+    variables = {**os.environ, **NO_MARKET_DATA, **ONE_WORKER, **image, "PATH": path}
+    variables["POSITION_SERVER_ALLOW_ANONYMOUS"] = "true"
     (command,) = re.findall(r"^CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
     _, *check = SERVER["healthcheck"]["test"]
 
     def is_healthy() -> bool:
-        return subprocess.run(check, env=variables, capture_output=True, check=False, timeout=30).returncode == 0
+        return subprocess.run(check, env=variables, capture_output=True, check=False, timeout=60).returncode == 0
 
     assert not is_healthy()
     server = subprocess.Popen(json.loads(command), cwd=REPOSITORY, env=variables, stderr=subprocess.DEVNULL)

@@ -6,7 +6,6 @@ from unittest.mock import patch
 import numpy as np
 import numpy.typing as npt
 import pytest
-import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,6 +36,8 @@ def flags_of(fits: FactorFits, column: int = 0) -> list[str]:
 
 def reference(values: Floats, factors: Floats) -> tuple[Any, Any]:
     """statsmodels' fits of one symbol: on all factors, and on the market alone."""
+    import statsmodels.api as sm  # here: it takes two seconds, of every worker that collects the tests
+
     rows = ~np.isnan(values)
     whole = sm.OLS(values[rows], sm.add_constant(factors[rows])).fit()
     return whole, sm.OLS(values[rows], sm.add_constant(factors[rows][:, MARKET])).fit()

@@ -29,6 +29,13 @@ def sleep(_: Any, seconds: float) -> int:
     return os.getpid()
 
 
+def wait_for(_: Any, file: str) -> bool:
+    """Ends when the file is there."""
+    while not os.path.exists(file):
+        time.sleep(0.01)
+    return True
+
+
 def exit_now(_: Any, code: int) -> None:
     os._exit(code)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from position_server.demo.build import Demo, build_demo, make_demo
+from position_server.demo.build import Demo, make_demo
 
 
 @pytest.fixture(scope="session")
@@ -16,8 +16,6 @@ def demo() -> Demo:
 
 
 @pytest.fixture(scope="session")
-def demo_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def demo_path(demo_store: Path) -> Path:
     """The file of the store at scale 1. For reading only."""
-    path = tmp_path_factory.mktemp("demo") / "store.sqlite"
-    build_demo(f"sqlite:///{path}")
-    return path
+    return demo_store

@@ -5,7 +5,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +30,26 @@ build.build_demo(sys.argv[1], force=True)
 """
 
 
-def test_two_builds_are_the_same_to_the_byte(demo_path: Path, tmp_path: Path):
-    again = tmp_path / "again.sqlite"
-    build_demo(f"sqlite:///{again}")
-    assert demo_path.read_bytes() == again.read_bytes()
+@dataclass(frozen=True)
+class Built:
+    """A store that nobody has opened since it was built, and what the build counted."""
+
+    path: Path
+    counts: Mapping[str, int]
 
 
-def test_a_built_store_is_one_file(demo_path: Path):
-    assert [demo_path] == list(demo_path.parent.iterdir())
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    path = tmp_path_factory.mktemp("built") / "store.sqlite"
+    return Built(path, build_demo(f"sqlite:///{path}"))
+
+
+def test_two_builds_are_the_same_to_the_byte(demo_path: Path, built: Built):
+    assert demo_path.read_bytes() == built.path.read_bytes()
+
+
+def test_a_built_store_is_one_file(built: Built):
+    assert [built.path] == list(built.path.parent.iterdir())
 
 
 def test_a_build_that_is_killed_leaves_no_store_and_the_next_one_tidies_up(tmp_path: Path):
@@ -95,9 +109,8 @@ def test_loading_the_files_again_changes_nothing(demo: Demo, demo_path: Path, tm
     assert all(result.changed_nothing for result in results)
 
 
-def test_the_store_has_what_the_counts_say(demo_path: Path, tmp_path: Path):
-    counts = build_demo(f"sqlite:///{tmp_path / 'store.sqlite'}")
-    assert {name: _one(demo_path, f"SELECT count(*) FROM {name}") for name in counts} == counts
+def test_the_store_has_what_the_counts_say(built: Built):
+    assert {name: _one(built.path, f"SELECT count(*) FROM {name}") for name in built.counts} == built.counts
 
 
 def test_every_position_of_the_cash_books_has_a_price_on_every_day(demo_path: Path):

@@ -11,7 +11,7 @@ import pytest
 from position_server.params import BaseParams
 from tests.environment.examples import base_params
 
-LEFT_OVER_SECONDS = 2.0
+LEFT_OVER_SECONDS = 30.0
 
 
 @pytest.fixture(autouse=True)

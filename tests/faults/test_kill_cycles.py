@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.servers import REPOSITORY, ServerProcess, serving
+from tests.servers import REPOSITORY, TWO_WORKERS, ServerProcess, serving
 
 EOD = {"env_date": "2025-10-30", "pos_date": "2025-10-30", "books": "CUPS,YCSO", "time_of_day": "EOD"}
 SAMPLED, ALL = 2, 20
@@ -33,7 +33,7 @@ def truth(demo_server: ServerProcess) -> dict[str, object]:
 
 def ask_until_it_dies(server: ServerProcess, seed: int) -> None:
     dice = random.Random(seed)
-    with httpx.Client(base_url=server.client.base_url, timeout=10) as client:
+    with httpx.Client(base_url=server.client.base_url, timeout=60) as client:
         try:
             while True:
                 books = dice.sample(["CUPS", "YCSO", "EXO"], dice.randint(1, 3))
@@ -51,12 +51,12 @@ def test_a_server_killed_at_any_moment_serves_the_same_after_it(
 ) -> None:
     shutil.copy(demo_store, tmp_path)
     dice = random.Random(seed)
-    with serving(tmp_path) as server, ThreadPoolExecutor(3) as threads:
+    with serving(tmp_path, env=TWO_WORKERS) as server, ThreadPoolExecutor(3) as threads:
         asking = [threads.submit(ask_until_it_dies, server, dice.randrange(2**32)) for _ in range(3)]
         time.sleep(dice.uniform(0, 2))
         server.process.kill()
         for one in asking:
-            one.result(20)
+            one.result(120)
     with serving(tmp_path) as server:
         answer = server.environment(**EOD)
         assert {name: section["data"] for name, section in answer["sections"].items()} == truth
@@ -69,7 +69,7 @@ def test_a_demo_build_killed_at_any_moment_leaves_no_half_store(seed: int, tmp_p
     build = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL)
     time.sleep(random.Random(seed).uniform(0.2, 1.8))
     build.kill()
-    build.wait(10)
+    build.wait(60)
     store = tmp_path / "position_server.sqlite"
     if not store.exists():
         subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, check=True)

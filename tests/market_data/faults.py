@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from threading import Event
 from typing import Any
 
 
@@ -46,6 +47,16 @@ def rate_limited(retry_after: str | None = "7") -> Fault:
 def slow(seconds: float) -> Fault:
     """The answer comes after so long (or when the stand-in ends)."""
     return lambda reply: replace(reply, delay_seconds=seconds)
+
+
+def once(may_answer: Event) -> Fault:
+    """The answer comes when the event is set."""
+
+    def held(reply: Reply) -> Reply:
+        may_answer.wait(120)
+        return reply
+
+    return held
 
 
 def dripping(seconds: float) -> Fault:

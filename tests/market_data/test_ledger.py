@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import threading
@@ -29,7 +28,9 @@ from position_server.market_data.rate_limiter import Ledger, RateLimiter
 from position_server.market_data.redis_ledger import KEY_PREFIX, RedisLedger, open_redis_ledger
 from position_server.store.engine import open_store
 from position_server.store.tables import call_budgets
+from tests.fakes import VirtualClock
 from tests.market_data.ledgers import MemoryLedger, redis_budget
+from tests.ports import reserved_port
 from tests.postgres import fresh_schema
 from tests.servers import until
 
@@ -137,7 +138,7 @@ def test_no_change_is_lost_when_many_are_made_at_once(open_ledger: Open) -> None
     barrier = threading.Barrier(6)
 
     def work(ledger: Ledger) -> None:
-        barrier.wait(20)
+        barrier.wait(60)
         for _ in range(20):
             ledger.change(lambda book: (replace(book, total_calls=book.total_calls + 1), None))
 
@@ -145,19 +146,19 @@ def test_no_change_is_lost_when_many_are_made_at_once(open_ledger: Open) -> None
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     assert open_ledger("polygon").look().total_calls == 120
 
 
 def test_limiters_of_two_ledgers_share_the_limit_and_the_order(open_ledger: Open) -> None:
+    clock, stop = VirtualClock(), threading.Event()
     one, other = (
-        RateLimiter(open_ledger("polygon"), calls=2, window_seconds=0.1, clock=SystemClock(), guard_seconds=0.1)
+        RateLimiter(open_ledger("polygon"), calls=2, window_seconds=60.0, clock=clock, guard_seconds=1.0)
         for _ in range(2)
     )
-    stop = threading.Event()
     assert one.acquire(stop) == other.acquire(stop) == 0.0
     assert other.get_remaining() == one.get_remaining() == 0
-    assert one.acquire(stop) > 0
+    assert one.acquire(stop) == pytest.approx(61.0)
     assert other.get_stats()["total_calls"] == 3
 
 
@@ -240,7 +241,8 @@ def redis_server(port: int, folder: Path) -> Iterator[None]:
     if program is None:
         assert os.environ.get("REQUIRE_SERVICES") != "1", "redis-server is not installed"
         pytest.skip("redis-server is not installed")
-    command = [program, "--port", str(port), "--save", "", "--appendonly", "no", "--dir", str(folder)]
+    options = {"port": port, "bind": "127.0.0.1", "save": "", "appendonly": "no", "dir": folder}
+    command = [program, *(str(word) for name, value in options.items() for word in (f"--{name}", value))]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     client = redis.Redis(port=port, retry=Retry(NoBackoff(), 0))
     try:
@@ -249,7 +251,7 @@ def redis_server(port: int, folder: Path) -> Iterator[None]:
     finally:
         client.close()
         process.send_signal(signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
 
 
 def answers(client: redis.Redis) -> bool:
@@ -259,15 +261,12 @@ def answers(client: redis.Redis) -> bool:
         return False
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 def test_a_redis_that_is_killed_gives_no_permit_and_its_calls_count_when_it_is_back_empty(tmp_path: Path) -> None:
-    port, stop = free_port(), threading.Event()
-    with closing(open_redis_ledger(f"redis://127.0.0.1:{port}", "polygon")) as ledger:
+    stop = threading.Event()
+    with (
+        reserved_port() as port,
+        closing(open_redis_ledger(f"redis://127.0.0.1:{port}", "polygon")) as ledger,
+    ):
         limiter, newcomer = (RateLimiter(ledger, calls=3, window_seconds=3600, clock=SystemClock()) for _ in range(2))
         with redis_server(port, tmp_path):
             limiter.acquire(stop)

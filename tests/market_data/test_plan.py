@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from position_server.errors import BadRequest
@@ -18,7 +18,7 @@ from position_server.market_data.plan import Plan, SymbolPlan, plan, plan_answer
 from position_server.market_data.priority_queue import Level
 from position_server.settings import CONFIG_FILE, MarketDataSettings, Settings, load_settings
 from tests.market_data.day import simulated
-from tests.market_data.timetable import Timetable
+from tests.market_data.timetable import Ages, Timetable
 
 SHIPPED = Budget(
     calls=5,
@@ -92,25 +92,27 @@ def test_no_quote_gets_older_than_the_plan_says(
     seen = table.run(6 * budget.secondary_interval_seconds + 1000)
     for one in plan(budget, levels).symbols:
         if one.worst_case_age_seconds is not None:
-            assert seen[one.symbol].largest <= one.worst_case_age_seconds + EPSILON, one
-            assert table.now - seen[one.symbol].sent <= one.worst_case_age_seconds + longest + EPSILON, one
+            ages_then = seen.get(one.symbol, Ages(sent=0.0, stored=0.0))  # where its first turn is still to come
+            assert ages_then.largest <= one.worst_case_age_seconds + EPSILON, one
+            assert table.now - ages_then.sent <= one.worst_case_age_seconds + longest + EPSILON, one
 
 
 @settings(max_examples=60)
 @given(BUDGETS, desks())
-def test_where_the_budget_suffices_quotes_are_as_old_as_expected(budget: Budget, levels: dict[str, Level]) -> None:
-    """With immediate answers, on the beats of a start at zero."""
+def test_where_nothing_waits_for_long_quotes_are_as_old_as_expected(budget: Budget, levels: dict[str, Level]) -> None:
+    """With immediate answers, on the beats of a start at zero.
+
+    Fetched every T seconds and up to d late, a quote is between T/2 and (T + d²/T)/2 old in the mean, and a third of T
+    makes 11 percent; first and last quote of 30 rounds another two.
+    """
     seconds = max(budget.secondary_interval_seconds, budget.priority_interval_seconds)
-    assume(seconds >= 10 * budget.queue_interval_seconds)
     found = plan(budget, levels)
-    assume(found.utilisation_pct <= 50)
     seen = Timetable(budget, levels).run(30 * seconds)
     for one in found.symbols:
-        asked = budget.secondary_interval_seconds
-        if one.level is Level.CRITICAL:
-            asked = budget.priority_interval_seconds
-            assume(asked >= 2 * budget.window_seconds)
-        if one.expected_age_seconds == asked / 2 and one.worst_case_age_seconds is not None:
+        is_critical = one.level is Level.CRITICAL
+        asked = budget.priority_interval_seconds if is_critical else budget.secondary_interval_seconds
+        worst = one.worst_case_age_seconds
+        if one.expected_age_seconds == asked / 2 and worst is not None and worst - asked <= asked / 3:
             assert seen[one.symbol].mean == pytest.approx(one.expected_age_seconds, rel=0.15), one
 
 

@@ -589,15 +589,15 @@ def test_fifty_waiters_who_cancel_and_pause_as_they_like_keep_to_the_limit_and_t
 
 def test_real_threads_on_the_machines_clock_keep_to_the_limit_and_their_order() -> None:
     ledger, clock, stop = MemoryLedger(), SystemClock(), threading.Event()
-    limiter = RateLimiter(ledger, calls=4, window_seconds=0.1, clock=clock, guard_seconds=0.1)
-    threads = [threading.Thread(target=limiter.acquire, args=(stop,)) for _ in range(16)]
+    limiter = RateLimiter(ledger, calls=4, window_seconds=0.1, clock=clock, guard_seconds=1.0)  # a thread may stall
+    threads = [threading.Thread(target=limiter.acquire, args=(stop,)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     at = [call.at.monotonic for call in ledger.book.calls]
-    assert [call.number for call in ledger.book.calls] == list(range(16))
-    assert all(later - earlier >= 0.2 for earlier, later in zip(at, at[4:], strict=False))
+    assert [call.number for call in ledger.book.calls] == list(range(8))
+    assert all(later - earlier >= 1.1 for earlier, later in zip(at, at[4:], strict=False))
 
 
 def waits_in_vain(limiter: RateLimiter, stop: threading.Event, ended: Callable[[], None]) -> None:
@@ -614,5 +614,5 @@ def test_the_stop_event_ends_a_real_wait_at_once() -> None:
     thread.start()
     assert not ended.wait(0.05)
     stop.set()
-    assert ended.wait(10)
-    thread.join(10)
+    assert ended.wait(60)
+    thread.join(60)

@@ -21,7 +21,7 @@ from position_server.market_data.service import MarketData
 from position_server.metrics import Metrics
 from position_server.settings import Settings
 from tests.fakes import NOON, VirtualClock
-from tests.market_data.faults import failing, slow
+from tests.market_data.faults import failing, once
 from tests.market_data.stand_in import StandIn
 from tests.market_data.test_real_updaters import ASSETS
 from tests.servers import until
@@ -43,7 +43,7 @@ def settings_of(load: Callable[..., Settings], sqlite_url: str, provider: StandI
     """The settings of a room on a fresh store, with some changed."""
 
     def made(**market_data: Any) -> Settings:
-        given = {"base_url": provider.url, "assets": ASSETS[:2], "timeout_seconds": 5.0, **market_data}
+        given = {"base_url": provider.url, "assets": ASSETS[:2], "timeout_seconds": 60.0, **market_data}
         return load(f"STORE = {{'url': {sqlite_url!r}}}\nMARKET_DATA = {given!r}")
 
     return made
@@ -119,13 +119,13 @@ def figures(metrics: Metrics) -> dict[str, str]:
 def test_a_run_that_is_asked_for_says_what_it_did(start: Callable[..., MarketData], provider: StandIn) -> None:
     room = start()
     settled(room)
-    answer = room.run_now().result(10)
+    answer = room.run_now().result(60)
     assert answer["success"]
     assert answer["result"].items() >= {"updated": 1, "failed": 0, "api_calls_used": 1}.items()
     assert answer["message"] == "1 of 1 priority assets updated"
     assert room.status()["batch_id"] == answer["batch_id"]
     provider.plan(failing("C:EURUSD"))
-    answer = room.run_now().result(10)
+    answer = room.run_now().result(60)
     assert not answer["success"]
     assert answer["message"] == "0 of 1 priority assets updated; failed: EURUSD"
 
@@ -133,32 +133,34 @@ def test_a_run_that_is_asked_for_says_what_it_did(start: Callable[..., MarketDat
 def test_many_who_ask_at_once_share_one_run(start: Callable[..., MarketData], provider: StandIn) -> None:
     room = start()
     settled(room)
-    provider.plan(slow(0.3))
-    before, barrier, answers = len(provider.calls), threading.Barrier(8), []
+    before, barrier, runs, have_asked = len(provider.calls), threading.Barrier(8), [], threading.Event()
 
     def ask() -> None:
         barrier.wait()
-        answers.append(room.run_now().result(10)["batch_id"])
+        runs.append(room.run_now())
 
+    provider.plan(once(have_asked))
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(set(answers)) == len(provider.calls) - before == 1
+    have_asked.set()
+    answers = {run.result(60)["batch_id"] for run in runs}
+    assert len(answers) == len(provider.calls) - before == 1
 
 
 def test_a_run_cannot_be_cancelled_by_one_who_waits_for_it(start: Callable[..., MarketData]) -> None:
     room = start()
     assert not room.run_now().cancel()
-    assert room.run_now().result(10)["success"]
+    assert room.run_now().result(60)["success"]
 
 
 def test_asked_before_it_has_begun_it_runs_once_it_has(settings_of: Callable[..., Settings]) -> None:
     room = MarketData(settings_of(), SystemClock(), fetches=True)
     waiting = room.run_now()
     room.start(lambda _: None)
-    assert waiting.result(10)["success"]
+    assert waiting.result(60)["success"]
     room.stop()
     room.join()
 
@@ -169,9 +171,9 @@ def test_stopping_ends_it_at_once_and_whoever_waits_is_told(start: Callable[...,
     waiting = room.run_now()  # for an hour
     room.stop()
     with pytest.raises(BatchFailed, match="stopped"):
-        waiting.result(5)
+        waiting.result(60)
     with pytest.raises(BatchFailed, match="stopped"):
-        room.run_now().result(5)
+        room.run_now().result(60)
     room.join()
     assert not room.is_running()
 
@@ -214,13 +216,13 @@ def test_with_the_store_down_the_status_is_shown_and_the_rest_says_so(
     (tmp_path / "position_server.sqlite").rename(tmp_path / "away")
     room = start()
     with pytest.raises(BatchFailed, match="unavailable"):
-        room.run_now().result(10)
+        room.run_now().result(60)
     assert (room.status()["status"], room.status()["api_calls_remaining"]) == ("running", None)
     for shown in (room.assets, room.rate_limit, lambda: room.results(1)):
         with pytest.raises(StoreUnavailable):
             shown()
     (tmp_path / "away").rename(tmp_path / "position_server.sqlite")
-    assert room.run_now().result(10)["success"]
+    assert room.run_now().result(60)["success"]
 
 
 def test_a_key_that_no_header_can_carry_is_said_and_not_shown(
@@ -234,7 +236,7 @@ def test_a_key_that_no_header_can_carry_is_said_and_not_shown(
     assert "cannot start" in caplog.text
     assert "se same" not in caplog.text + str([vars(record) for record in caplog.records])
     with pytest.raises(BatchFailed):
-        room.run_now().result(5)
+        room.run_now().result(60)
     room.stop()
     room.join()
 

@@ -61,17 +61,17 @@ class Batch:
 
     def says(self, text: str) -> None:
         """Waits until it has said so on standard error."""
-        until(lambda: text in self.err.read_text() or self._ended(), 20)
+        until(lambda: text in self.err.read_text() or self._ended())
         assert text in self.err.read_text(), self.err.read_text()
 
     def kill(self) -> None:
         """kill -9, and its end."""
         self.process.kill()
-        self.process.join(20)
+        self.process.join(60)
 
     def end(self) -> tuple[int, dict[str, Any]]:
         """Its exit code and what it answered, when it ends."""
-        self.process.join(40)
+        self.process.join(120)
         assert not self.process.is_alive(), self.err.read_text()
         text = self.out.read_text()
         assert text, self.err.read_text()

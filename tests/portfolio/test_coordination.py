@@ -263,7 +263,7 @@ def test_of_many_starts_at_once_one_runs(store: Store) -> None:
     done: list[Run | BatchRun] = []
 
     def start(number: int) -> None:
-        barrier.wait(10)
+        barrier.wait(60)
         run = Process(store, SystemClock(), f"p:{number}", poll_seconds=0.05).coordinator.begin(
             SYMBOL_BATCH, NIGHT, STOP
         )
@@ -275,7 +275,7 @@ def test_of_many_starts_at_once_one_runs(store: Store) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(120)
     assert len(done) == 6
     with store.read() as connection:
         found = runs.listed(connection)

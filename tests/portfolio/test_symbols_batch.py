@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import statsmodels.api as sm
 from sqlalchemy import delete, insert, select, update
 
 from position_server.errors import BatchStopped, RunSuperseded, TooManyGaps
@@ -48,6 +47,8 @@ def close_of(store: Store, name: str, day: date = NIGHT) -> tuple[float, str] | 
 def reference(name: str) -> Any:
     levels = histories()
     returns = {symbol: np.diff(values) / values[:-1] for symbol, values in levels.items()}
+    import statsmodels.api as sm  # here: it takes two seconds, of every worker that collects the tests
+
     design = sm.add_constant(np.column_stack([returns[symbol] for symbol in FACTORS.values()]))
     return sm.OLS(returns[name], design).fit()
 

@@ -333,17 +333,18 @@ def test_stopping_ends_the_threads_and_leaves_the_job_to_the_next_start(desk: De
 
     def run_day(bench: Workbench, call: ModelDayCall) -> float:
         began.set()
-        end.wait(10)
+        end.wait(60)
         return model_day.run_model_day(bench, call)
 
     with desk.service(run_day=run_day) as service:
         service.start()
         job_id = created(service)
-        assert began.wait(10)
+        assert began.wait(60)
         stopping = threading.Thread(target=service.stop)
         stopping.start()
+        until(service._stop.is_set)
         end.set()
-        stopping.join(10)
+        stopping.join(60)
         assert not stopping.is_alive()
     with desk.store.read() as connection:
         (owner,) = connection.execute(tables.sim_jobs.select().with_only_columns(tables.sim_jobs.c.owner)).one()

@@ -178,7 +178,7 @@ def test_a_large_body_without_a_key_is_read_and_answered(desk: Desk) -> None:
 
 def status_of(port: int, request: bytes) -> int:
     """The status that these bytes are answered with; 0 where the connection is closed without one."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(request)
         line = connection.makefile("rb").readline()
         return int(line.split()[1]) if line else 0

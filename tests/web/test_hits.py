@@ -22,13 +22,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tornado.web import Application
 
-from tests.servers import ServerProcess, serving, until
+from tests.servers import ServerProcess, calm, serving, until
 
 EOD = {"env_date": "2025-10-30", "pos_date": "2025-10-30", "books": "CUPS,YCSO", "time_of_day": "EOD"}
 SECTIONS = ["bonds", "equities", "exposures", "futures", "ir_delta", "new_trades", "options", "private", "spot"]
 # What differs from one answer to the next by its nature.
 VARYING = re.compile(rb'"(request_id|request_timestamp)":"[^"]*"|"(duration_ms|age_seconds)":[0-9.]+')
-QUIET = {"POSITION_SERVER_CACHE__TTL_SECONDS": json.dumps({"SOD": 3600, "EOD": 3600, "LIVE": 3600})}
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +35,14 @@ def kept(demo_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """A server whose entries stay."""
     folder = tmp_path_factory.mktemp("hits")
     shutil.copy(demo_store, folder)
-    with serving(folder, env=QUIET) as server:
+    with serving(folder, env=calm()) as server:
         server.wait_until_warm()
         yield server
 
 
 def raw(server: ServerProcess, request: bytes) -> tuple[list[bytes], bytes]:
     """The header lines and the body that come back for these bytes; what follows the first answer is in the body."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(request)
         received = b""
         while b"\r\n\r\n" not in received:
@@ -113,7 +112,7 @@ def test_both_ways_give_the_same_bytes(kept: ServerProcess, books: str, narrowin
 def test_the_fast_path_off_gives_the_same_bytes(kept: ServerProcess, tmp_path: Path, demo_store: Path) -> None:
     shutil.copy(demo_store, tmp_path)
     query = "env_date=2025-10-30&pos_date=2025-10-30&books=CUPS,YCSO&time_of_day=EOD&sections=futures"
-    with serving(tmp_path, env={**QUIET, "POSITION_SERVER_SERVER__FAST_PATH": "false"}) as slow:
+    with serving(tmp_path, env={**calm(), "POSITION_SERVER_SERVER__FAST_PATH": "false"}) as slow:
         slow.wait_until_warm()
         answers = [comparable(ask(server, query)) for server in (slow, slow, kept, kept)]
     changing = re.compile(rb'"(last_updated|environment_id|refresh_duration_ms)":[^,]*|Etag: .*')
@@ -164,7 +163,7 @@ def test_gzip_is_one_member_that_every_client_reads(kept: ServerProcess, way: st
 
 
 def test_gzip_is_read_by_requests(kept: ServerProcess) -> None:
-    answer = requests.get(f"http://127.0.0.1:{kept.port}/position-environment", params=EOD, timeout=10)
+    answer = requests.get(f"http://127.0.0.1:{kept.port}/position-environment", params=EOD, timeout=60)
     assert answer.headers["Content-Encoding"] == "gzip"
     assert answer.json()["error"] is False
 
@@ -177,7 +176,7 @@ def test_gzip_is_read_by_chromium(kept: ServerProcess, tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{kept.port}/position-environment?" + "&".join(f"{k}={v}" for k, v in EOD.items())
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
     command = [chromium, *flags, f"--user-data-dir={tmp_path}", "--dump-dom", url]
-    page = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    page = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     shown = json.loads(html.unescape(page[page.index("{") : page.rindex("}") + 1]))
     assert shown["sections"] == httpx.get(url).json()["sections"]
 
@@ -223,7 +222,7 @@ def test_a_slow_reader_gets_every_byte_of_every_answer(kept: ServerProcess) -> N
     one = f"GET /position-environment?{query} HTTP/1.1\r\nHost: desk\r\n"
     many = (one + "\r\n") * 59 + one + "Connection: close\r\n\r\n"
     received = b""
-    with socket.create_connection(("127.0.0.1", kept.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", kept.port), timeout=60) as connection:
         connection.sendall(many.encode())
         time.sleep(0.5)  # what is sent meanwhile is more than the sockets hold
         while chunk := connection.recv(65536):

@@ -43,7 +43,7 @@ STORE = {{"demo": False}}
 MARKET_DATA = {{
     "base_url": "{url}",
     "calls": 100,
-    "timeout_seconds": 5.0,
+    "timeout_seconds": 60.0,
     "assets": [
         {{"symbol": symbol, "provider_ticker": "C:" + symbol, "asset_type": "forex", "level": level,
           "base_asset": symbol[:3], "quote_asset": symbol[3:], "price_precision": 5}}

@@ -17,7 +17,7 @@ from position_server.store.tables import private_valuations
 from position_server.web import operations
 from position_server.web import portfolio_operations as documented
 from tests.portfolio.conftest import two_nights_file  # noqa: F401 (a fixture)
-from tests.servers import ServerProcess, serving, until
+from tests.servers import LASTING, NO_WARM_UPS, ServerProcess, serving, until
 
 BOOKS = ("CUPS", "EXO", "YCSO")
 PRIVATE = "/positions/EXO/PVT-HARBOR-LP/valuation"
@@ -27,7 +27,7 @@ PRIVATE = "/positions/EXO/PVT-HARBOR-LP/valuation"
 def server(two_nights_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:  # noqa: F811
     folder = tmp_path_factory.mktemp("nights-served")
     shutil.copy(two_nights_file, folder)
-    with serving(folder) as server:
+    with serving(folder, env={**LASTING, **NO_WARM_UPS}) as server:
         yield server
 
 
