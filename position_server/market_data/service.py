@@ -103,12 +103,17 @@ class MarketData:
 
     def _run(self) -> None:
         try:
-            room = self._open()
-            orchestrator = room.orchestrator(self._assets, self._queue, self._runs, self._publish, self._metrics)
+            self._fetch()
         except PositionServerError as error:
             log.error("market data cannot start", extra={"error": error.message})
-            self._runs.stop()
-            return
+        except Exception:
+            log.exception("market data broke off")
+        finally:
+            self._runs.stop()  # however it ended: nobody waits for a batch that never comes
+
+    def _fetch(self) -> None:
+        room = self._open()
+        orchestrator = room.orchestrator(self._assets, self._queue, self._runs, self._publish, self._metrics)
         with self._lock:
             self._orchestrator = orchestrator
             stopped = self._stopped

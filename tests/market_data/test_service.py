@@ -130,6 +130,26 @@ def test_a_run_that_is_asked_for_says_what_it_did(start: Callable[..., MarketDat
     assert answer["message"] == "0 of 1 priority assets updated; failed: EURUSD"
 
 
+class BreakingClock(SystemClock):
+    """Its first wait finds a bug."""
+
+    def wait(self, stop: threading.Event, seconds: float) -> bool:
+        raise ZeroDivisionError(seconds)
+
+
+def test_who_asks_an_updater_that_a_bug_has_ended_is_told_so(
+    settings_of: Callable[..., Settings], caplog: pytest.LogCaptureFixture
+) -> None:
+    room = MarketData(settings_of(), BreakingClock(), fetches=True)
+    room.start(lambda _: None)
+    until(lambda: not room.is_running())
+    with pytest.raises(BatchFailed):
+        room.run_now().result(60)
+    assert room.trouble() == "the updater has ended; the log says why"
+    assert "market data broke off" in caplog.text
+    room.join()
+
+
 def test_many_who_ask_at_once_share_one_run(start: Callable[..., MarketData], provider: StandIn) -> None:
     room = start()
     settled(room)
