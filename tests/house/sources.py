@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -24,10 +25,11 @@ class Source:
         return cls(path, text, ast.parse(text))
 
 
-def package_sources() -> list[Source]:
+@cache
+def package_sources() -> tuple[Source, ...]:
     """Every Python file of the package, by path."""
     files = sorted(PACKAGE.rglob("*.py"))
-    return [Source.of(file.read_text(), file.relative_to(PACKAGE).as_posix()) for file in files]
+    return tuple(Source.of(file.read_text(), file.relative_to(PACKAGE).as_posix()) for file in files)
 
 
 def functions_of(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:

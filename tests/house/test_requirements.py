@@ -7,6 +7,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -25,9 +26,12 @@ def required(lines: list[str]) -> set[str]:
     return {plain(re.split(r"[\s\[<>=~!;]", line)[0]) for line in lines}
 
 
+distributions_of_modules = cache(packages_distributions)  # reads the files of everything installed
+
+
 def imported_by(folder: Path) -> dict[str, str]:
     """Every distribution that a file below the folder imports, and one file that does."""
-    distributions = packages_distributions()
+    distributions = distributions_of_modules()
     found: dict[str, str] = {}
     for file in sorted(folder.rglob("*.py")):
         for name in set(_modules_of(ast.parse(file.read_text()))) - sys.stdlib_module_names - OWN:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tests.house.sources import Source, functions_of, package_sources
 
 MOST_LINES_OF_A_FILE = 300
 MOST_LINES_OF_A_FUNCTION = 60
 
 
-def long_files(sources: list[Source]) -> list[str]:
+def long_files(sources: Sequence[Source]) -> list[str]:
     lengths = {source.path: len(source.text.splitlines()) for source in sources}
     return [f"{path}: {length} lines" for path, length in lengths.items() if length > MOST_LINES_OF_A_FILE]
 
 
-def long_functions(sources: list[Source]) -> list[str]:
+def long_functions(sources: Sequence[Source]) -> list[str]:
     return [
         f"{source.path}:{function.lineno} {function.name}: {length} lines"
         for source in sources

@@ -17,7 +17,7 @@ from tests.portfolio import desk as small_desk
 from tests.portfolio.desk import HELD, NIGHT, Contents
 from tests.portfolio.processes import Desk, serving_prices
 
-SAMPLED, ALL = 5, 50
+SAMPLED, ALL = 2, 50
 ON_POSTGRES = 5  # every so many
 CYCLES = [pytest.param(seed, marks=[] if seed < SAMPLED else [pytest.mark.slow]) for seed in range(ALL)]
 TIMEOUT_SECONDS = 1.0  # a killed run is taken for dead after this
