@@ -93,7 +93,7 @@ def job_of(server: ServerProcess, job_id: str) -> Any:
 
 def finished(server: ServerProcess, job_id: str) -> Any:
     """The job when it is over."""
-    return until(lambda: job if (job := job_of(server, job_id))["completed_at"] else None)
+    return until(lambda: job if (job := job_of(server, job_id))["completed_at"] else None, 600)
 
 
 def events(lines: Iterator[str]) -> Iterator[tuple[str, Any]]:
