@@ -49,7 +49,7 @@ def compute(inputs: Inputs, _: SectionParams) -> SectionData:
         book: _exposures(inputs, value, factors, equity, np.asarray(held["book"] == book))
         for book in dict.fromkeys(held["book"].tolist())
     }
-    dated = inputs.prices.price_date[~np.isnat(inputs.prices.price_date)]
+    dated = _price_dates(inputs, unit_price)
     return SectionData(
         totals=totals_by_book(held["book"], _amounts(inputs, value, equity)),
         coverage=coverage(
@@ -113,6 +113,17 @@ def _unit_prices(inputs: Inputs) -> FloatArray:
         marked = np.where(size != 0, private_marks(inputs.market, held).market_value / size, np.nan)
     prices[private] = marked[private]
     return prices
+
+
+def _price_dates(inputs: Inputs, unit_price: FloatArray) -> npt.NDArray[np.datetime64]:
+    """The days of the prices that were used: of a bond without a quote the curve's, of what is private its value's."""
+    held, curve = inputs.positions, inputs.market.curve
+    dates = inputs.prices.price_date.copy()
+    if curve is not None:
+        dates[(held["kind"] == "BOND") & np.isnan(inputs.prices.price)] = np.datetime64(curve.curve_date, "D")
+    private = held["kind"] == "PRIVATE"
+    dates[private] = private_marks(inputs.market, held).valued_on[private]
+    return dates[~np.isnan(unit_price) & ~np.isnat(dates)]
 
 
 def _dirty_prices(inputs: Inputs, rows: npt.NDArray[np.intp]) -> FloatArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,33 @@ def test_weights_are_of_public_equities_with_betas_over_their_gross_value(fitted
         "no factor exposures for YOUNG",
         "factor exposures from before 2025-10-30 for SHORT",
     ]
+
+
+def test_the_receipt_dates_what_was_used_the_curve_and_the_value_by_hand(tmp_path: Path) -> None:
+    monday, entered = date(2025, 10, 27), datetime(2025, 10, 29, 12, tzinfo=UTC)
+    url = f"sqlite:///{tmp_path / 'desk.sqlite'}"
+    with open_store(url) as store:
+        store.upgrade()
+        put(store, "instruments", instrument("NOTE", kind="BOND", isin="NOTE", coupon=0.04, maturity=date(2035, 8, 15)))
+        put(store, "instruments", instrument("FUND", kind="PRIVATE"))
+        put(store, "positions", position("CUPS", "NOTE", TODAY), position("EXO", "FUND", TODAY))
+        put(store, "curves", *(curve_point(tenor, monday) for tenor in ("1Y", "10Y")))
+        put(store, "closes", close("FUND", date(2025, 6, 30), 20.0, "manual"))
+        by_hand = {"valued_on": WEDNESDAY, "valued_by": "ada", "entered_at": entered}
+        put(store, "private_valuations", {"book": "EXO", "instrument": "FUND", "market_value": 1.0} | by_hand)
+    workbench = open_workbench(url, "XNYS", "USD")
+    for books, oldest, newest in (
+        (("CUPS",), monday, monday),
+        (("EXO",), WEDNESDAY, WEDNESDAY),
+        (("CUPS", "EXO"), monday, WEDNESDAY),
+    ):
+        outcome = outcome_of(workbench, "exposures", pos_date=TODAY, books=books)
+        assert outcome.error_stack == ""
+        assert (outcome.oldest_price_date, outcome.market_data_as_of) == (str(oldest), str(newest))
+
+
+def curve_point(tenor: str, day: date) -> Row:
+    return {"curve": "UST_PAR", "curve_date": day, "tenor": tenor, "rate": 0.04}
 
 
 def test_a_fit_of_later_than_the_prices_is_not_used(fitted: Workbench) -> None:
