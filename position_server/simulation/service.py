@@ -18,6 +18,7 @@ from position_server.compute.pool import ComputePool
 from position_server.errors import PositionServerError, Starting, StoreUnavailable
 from position_server.settings import Settings
 from position_server.simulation.requests import ResultsQuery, TriggerRequest
+from position_server.threads import join
 
 if TYPE_CHECKING:
     from position_server.simulation.jobs import JobService
@@ -52,10 +53,7 @@ class Simulation:
 
     def join(self) -> None:
         """Waits for the thread's end, and says so where it does not."""
-        if self._thread.ident is not None:  # it was started
-            self._thread.join(JOIN_SECONDS)
-        if self._thread.is_alive():
-            log.warning("thread did not end", extra={"name_of_thread": self._thread.name})
+        join(self._thread, JOIN_SECONDS)
 
     def _live(self) -> None:
         try:
