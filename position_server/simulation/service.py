@@ -13,12 +13,12 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from position_server import threads
 from position_server.clock import Clock
 from position_server.compute.pool import ComputePool
 from position_server.errors import PositionServerError, Starting, StoreUnavailable
 from position_server.settings import Settings
 from position_server.simulation.requests import ResultsQuery, TriggerRequest
-from position_server.threads import join
 
 if TYPE_CHECKING:
     from position_server.simulation.jobs import JobService
@@ -53,7 +53,7 @@ class Simulation:
 
     def join(self) -> None:
         """Waits for the thread's end, and says so where it does not."""
-        join(self._thread, JOIN_SECONDS)
+        threads.join(self._thread, JOIN_SECONDS)
 
     def _live(self) -> None:
         try:
