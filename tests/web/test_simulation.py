@@ -361,7 +361,7 @@ def test_readers_who_hang_up_leave_nothing_behind(server: ServerProcess) -> None
 
 def test_a_server_that_is_told_to_end_ends_its_streams_and_leaves_the_job_to_the_next(folder: Path) -> None:
     with serving(folder, env=QUIET) as server:
-        job_id = triggered(ready(server), **LONG)
+        job_id = triggered(ready(server), **SHORTER)
         with server.client.stream("GET", f"/simulate/stream/{job_id}") as response:
             shown = events(response.iter_lines())
             next(shown)
@@ -372,6 +372,7 @@ def test_a_server_that_is_told_to_end_ends_its_streams_and_leaves_the_job_to_the
         assert finished(server, job_id)["status"] == "completed"
 
 
+@pytest.mark.slow
 def test_a_killed_server_s_job_goes_on_with_the_next(folder: Path) -> None:
     with serving(folder, env=QUIET) as server:
         job_id = triggered(ready(server), **SHORTER)
