@@ -154,7 +154,7 @@ class ParamReader:
         )
         if problems or base is None or options is None:
             if known and "sections" in given:
-                problems += known.unknown_names(given["sections"].split(","))
+                problems += known.unknown_names(_split(ReadOptions.model_fields["sections"], given["sections"]))
             raise BadRequest(problems)
         return base, options
 
@@ -250,7 +250,8 @@ def _refuse_depth(given: dict[str, Any]) -> None:
 def _split(field: FieldInfo, text: str) -> str | list[str]:
     """A list is comma-separated in a query string; everything else is one text."""
     choices = (field.annotation, *get_args(field.annotation))  # tuple[...], or one beside None
-    return text.split(",") if any(get_origin(choice) is tuple for choice in choices) else text
+    is_list = any(get_origin(choice) is tuple for choice in choices)
+    return [part.strip() for part in text.split(",")] if is_list else text
 
 
 def unknown_arguments(given: Iterable[str], known: Collection[str]) -> list[Problem]:

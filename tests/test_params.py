@@ -71,7 +71,7 @@ def test_a_get_reads_every_field() -> None:
 
 
 def test_a_get_reads_its_options_which_are_no_part_of_the_environment() -> None:
-    base, options = READER.extract_from_get(QUERY + "&sections=bonds,futures&max_age=1.5&require=fresh")
+    base, options = READER.extract_from_get(QUERY + "&sections=bonds,%20futures&max_age=1.5&require=fresh")
     assert options == ReadOptions(sections=("bonds", "futures"), max_age=1.5, require="fresh")
     assert base == READER.extract_from_get(QUERY)[0]
 

@@ -255,7 +255,7 @@ class NotFoundHandler(JsonHandler):
     roles: ClassVar[Mapping[str, Role]] = {method.upper(): Role.READER for method in METHODS}
 
     async def get(self) -> None:
-        raise errors.NotFound(f"There is nothing at {self.request.path!r}.")
+        raise errors.NotFound(f"There is nothing at {self.request.path!r}; /openapi.json says what is where.")
 
     head = post = put = patch = delete = options = get  # type: ignore[assignment]
 
