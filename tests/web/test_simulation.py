@@ -31,7 +31,7 @@ QUIET = {"POSITION_SERVER_WARMUP_CONFIGS": "[]", "POSITION_SERVER_COMPUTE__WORKE
 WEEK = {"start_date": "2025-09-08", "end_date": "2025-09-12"}
 WEEK_DAYS = ["2025-09-08", "2025-09-09", "2025-09-10", "2025-09-11", "2025-09-12"]
 LONG = {"start_date": "2025-06-02", "end_date": "2025-10-30"}  # some seconds, wherever it runs
-SHORTER = {**LONG, "models": ["equal_weight", "momentum"]}
+SHORTER = {**LONG, "models": ["equal_weight"], "replace_existing": True}  # also where it was simulated before
 CLIENTS = 20
 
 
@@ -42,8 +42,11 @@ def folder(demo_store: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def server(folder: Path) -> Iterator[ServerProcess]:
+@pytest.fixture(scope="module")
+def server(demo_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server that simulates LONG or SHORTER for one test after another."""
+    folder = tmp_path_factory.mktemp("simulating")
+    shutil.copy(demo_store, folder)
     with serving(folder, env=QUIET) as server:
         yield ready(server)
 
@@ -125,7 +128,6 @@ def fields(response: httpx.Response, status: int = 400) -> set[str]:
 
 
 def test_a_trigger_is_accepted_and_its_job_can_be_followed_to_its_end(server: ServerProcess) -> None:
-    said(server.get("/simulate/current"), documented.CURRENT, 404)
     response = trigger(server, **WEEK, models=["momentum"])
     accepted = said(response, documented.TRIGGER, 202)
     assert accepted["date_range"] == WEEK_DAYS
@@ -144,19 +146,16 @@ def test_a_trigger_is_accepted_and_its_job_can_be_followed_to_its_end(server: Se
 
 
 def test_an_empty_trigger_runs_what_is_due_and_then_says_that_nothing_is(folder: Path) -> None:
-    shipped_end = "2025-10-30"
-    with serving(folder, env=QUIET) as server:
-        ready(server)
-        job_id = triggered(server, models=["buy_and_hold"], start_date="2025-10-28")
-        assert finished(server, job_id)["date_range"][-1] == shipped_end
-        said(server.client.post("/simulate/trigger", json={"models": ["buy_and_hold"]}), documented.TRIGGER)
-        nothing = said(trigger(server, models=["buy_and_hold"]), documented.TRIGGER)
-        assert (nothing["status"], nothing["last_simulation_date"]) == ("current", shipped_end)
+    first, last = "2025-10-28", "2025-10-30"  # the shipped prices end then
+    with serving(folder, env={**QUIET, "POSITION_SERVER_SIMULATION__START_DATE": first}) as server:
+        said(ready(server).get("/simulate/current"), documented.CURRENT, 404)
+        accepted = said(server.client.post("/simulate/trigger"), documented.TRIGGER, 202)  # without a body
+        assert accepted["models"] == ["buy_and_hold", "equal_weight", "min_variance", "momentum"]
+        assert (accepted["date_range"][0], accepted["date_range"][-1]) == (first, last)
+        assert finished(server, accepted["job_id"])["status"] == "completed"
+        nothing = said(trigger(server), documented.TRIGGER)
+        assert (nothing["status"], nothing["last_simulation_date"]) == ("current", last)
         assert nothing["next_trading_day"] == "2025-10-31"
-        everything = server.client.post("/simulate/trigger")  # without a body
-        accepted = said(everything, documented.TRIGGER, 202)
-        assert accepted["models"] == ["equal_weight", "min_variance", "momentum"]
-        assert server.terminate() == 0
 
 
 def test_results_are_those_of_the_day_or_of_the_range(simulated: ServerProcess) -> None:
@@ -289,7 +288,7 @@ def test_twenty_clients_create_one_job_and_another_range_is_a_conflict_with_it(f
 
 
 def test_cancelling_stops_the_job_and_marks_what_is_left(server: ServerProcess) -> None:
-    job_id = triggered(server, **LONG)
+    job_id = triggered(server, **LONG, replace_existing=True)
     until(lambda: job_of(server, job_id)["progress"]["completed"])
     assert said(cancel(server, job_id), documented.CANCEL)["cancel_requested"] is True
     job = finished(server, job_id)
@@ -350,9 +349,12 @@ def test_readers_who_hang_up_leave_nothing_behind(server: ServerProcess) -> None
         with server.client.stream("GET", f"/simulate/stream/{job_id}") as response:
             next(response.iter_raw())
     assert streamed(server, job_id)[-1][0] == "end"
-    assert server.terminate() == 0
-    hung_up = [line for line in server.log_lines() if line["message"] == "caller hung up"]
-    assert len(hung_up) == 5
+
+    def hung_up() -> list[str]:
+        lines = [line for line in server.log_lines() if line["message"] == "caller hung up"]
+        return [line["uri"] for line in lines if job_id in line["uri"]]
+
+    until(lambda: len(hung_up()) == 5)
     assert [line for line in server.log_lines() if line["level"] in ("warning", "error")] == []
 
 
