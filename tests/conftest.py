@@ -23,7 +23,20 @@ hypothesis.settings.load_profile("project")
 
 
 # Files of minutes come first: one that begins last would leave the other workers without work.
-LONGEST = ("faults", "portfolio", "market_data/test_real_updaters.py", "sections/test_reading_again.py", "web", "demo")
+LONGEST = (
+    "faults",
+    "portfolio",
+    "simulation/agents",
+    "market_data/test_real_updaters.py",
+    "sections/test_reading_again.py",
+    "web",
+    "demo",
+)
+
+
+def pytest_configure() -> None:
+    """Workers of processes under test need not give way: beside the tests of other files they would get nothing."""
+    os.environ.setdefault(ENV_PREFIX + "COMPUTE__NICE", "0")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -25,9 +25,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 START_SECONDS = 120.0
 # Quotes that move, and a provider's process for each server, are for the tests that ask for them.
 NO_MARKET_DATA = {"POSITION_SERVER_MARKET_DATA__ENABLED": "false"}
-# A worker costs a second of the processor at every start: two are for the tests in which one is held up. It need not
-# give way: beside the tests of other files it would get next to nothing.
-ONE_WORKER = {"POSITION_SERVER_COMPUTE__WORKERS": "1", "POSITION_SERVER_COMPUTE__NICE": "0"}
+# A worker costs a second of the processor at every start: two are for the tests in which one is held up.
+ONE_WORKER = {"POSITION_SERVER_COMPUTE__WORKERS": "1"}
 TWO_WORKERS = {"POSITION_SERVER_COMPUTE__WORKERS": "2"}
 NO_WARM_UPS = {"POSITION_SERVER_WARMUP_CONFIGS": "[]"}
 LASTING = {"POSITION_SERVER_CACHE__TTL_SECONDS": json.dumps(dict.fromkeys(("SOD", "EOD", "LIVE"), 86_400.0))}

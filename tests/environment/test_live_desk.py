@@ -56,7 +56,9 @@ class Desk:
         threads = up.enter_context(ThreadPoolExecutor(THREADS))
         all_there = Barrier(THREADS)  # or one that starts later would look like one that a test left over
         list(threads.map(lambda _: all_there.wait(), range(THREADS)))
-        pool = up.enter_context(ComputePool(tasks.OPEN_WORKBENCH, (url, "XNYS", "USD"), workers=2, queue=64))
+        pool = up.enter_context(
+            ComputePool(tasks.OPEN_WORKBENCH, (url, "XNYS", "USD"), workers=2, queue=64, niceness=0)
+        )
         self.service = EnvironmentService(
             pool=pool,
             threads=threads,

@@ -120,7 +120,7 @@ class OtherFunction(ComputePool):
     """One worker, which runs model-days by another function."""
 
     def __init__(self, url: str, function: str) -> None:
-        super().__init__(tasks.OPEN_SIMULATION, (url, "USD"), workers=1, queue=8)
+        super().__init__(tasks.OPEN_SIMULATION, (url, "USD"), workers=1, queue=8, niceness=0)
         self._function = f"tests.faults.test_simulation:{function}"
 
     def submit(self, kind: Kind, work: Any) -> Any:

@@ -20,7 +20,7 @@ from tests.simulation.desk import Desk
 def main(url: str, folder: Path) -> None:
     with open_store(url) as store:
         desk = Desk(store, url, folder)
-        pool = ComputePool(tasks.OPEN_SIMULATION, (url, "USD"), workers=1, queue=8)
+        pool = ComputePool(tasks.OPEN_SIMULATION, (url, "USD"), workers=1, queue=8, niceness=0)
         with desk.service(open_pool=lambda: pool) as service:
             outcome = service.trigger(TriggerRequest(start_date=date(2025, 6, 2), end_date=date(2025, 8, 29)))
             service.subscribe(lambda _: print("running", flush=True))  # noqa: T201 it is how it talks

@@ -259,4 +259,4 @@ def test_of_two_transactions_that_deadlock_one_is_tried_again(postgres_store_url
             thread.join(120)
         with store.read() as connection:
             assert set(connection.execute(select(instruments.c.currency)).scalars()) == {"EUR"}
-    assert len(tries) == 3
+    assert len(tries) >= 3  # the one that is tried again may come upon the other one's locks once more

@@ -53,7 +53,7 @@ def run(desk: Desk, request: TriggerRequest = TWO_DAYS, **settings: Any) -> tupl
     """Runs a job with worker processes; its status, and each model-day by model and date."""
 
     def open_pool() -> ComputePool:
-        return ComputePool(tasks.OPEN_SIMULATION, (desk.url, "USD"), workers=2, queue=8)
+        return ComputePool(tasks.OPEN_SIMULATION, (desk.url, "USD"), workers=2, queue=8, niceness=0)
 
     with desk.service(open_pool=open_pool, **settings) as service:
         return ran(service, request)
