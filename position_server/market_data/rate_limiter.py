@@ -13,7 +13,8 @@ What it does when things go wrong:
 - The ledger cannot be reached: StoreUnavailable, and no permit. The place is given up when the ledger is back.
 - The ledger lost what it held (a restart of a Redis that keeps nothing): every limiter puts back the calls and the
   pause that it has seen there.
-- The ledger is slow: a permit counts from when it is handed out, not from when it was written down.
+- The ledger is slow: a permit counts from when it is handed out, not from when it was written down. One that is handed
+  out more than a window late is void, and another is waited for.
 """
 
 from __future__ import annotations
@@ -123,8 +124,15 @@ class RateLimiter:
         """
         if stop.is_set():
             raise Stopped("stopped before a permit to call was asked for")
-        key = f"{self._holder}:{next(self._numbers)}"
         began = self._clock.monotonic()
+        waited = self._next(stop)
+        while waited is None:
+            waited = self._next(stop)
+        return self._clock.monotonic() - began if waited else 0.0
+
+    def _next(self, stop: threading.Event) -> bool | None:
+        """Whether there was a wait for the next permit; None where it was handed out too late to be used."""
+        key = f"{self._holder}:{next(self._numbers)}"
         try:
             answer = self._ask(key, None)
             waited = answer.call is None
@@ -132,14 +140,13 @@ class RateLimiter:
                 if self._clock.wait(stop, answer.look_in_seconds):
                     raise Stopped("stopped while waiting for a permit to call")
                 answer = self._ask(key, answer.number)
-            self._hand_out(answer.call)
+            return waited if self._hand_out(answer.call) else None
         except StoreUnavailable:
             self._abandon(key)
             raise
         except BaseException:
             self._give_up(key)
             raise
-        return self._clock.monotonic() - began if waited else 0.0
 
     def pause(self, seconds: float) -> None:
         """Let nobody call for so many seconds from now, in any process: the provider said so (429).
@@ -202,12 +209,18 @@ class RateLimiter:
                 return answer
         return self._change(step)
 
-    def _hand_out(self, call: Booking) -> None:
-        """See to it that the call counts from now on, or later: writing it down may have taken long."""
+    def _hand_out(self, call: Booking) -> bool:
+        """See to it that the call counts from now on, or later: writing it down may have taken long.
+
+        False where it took so long (a process that was held, say) that others have been given the place in the window.
+        """
         for _ in range(HAND_OUT_ATTEMPTS):
             late = self._clock.monotonic() - call.at.monotonic
             if late <= self._lateness_seconds:
-                return
+                return True
+            if late >= self._limit.span_seconds:
+                log.warning("a permit to call is void", extra={"late_seconds": round(late, 3)})
+                return False
             at = self._now().later(min(2 * late, FUTURE_SECONDS))  # it takes as long again, and a reserve
             call = self._change(partial(_called_at, replace(call, at=at)))
         raise StoreUnavailable(f"the ledger of calls is too slow: a permit took {late:.1f} s to be written down")

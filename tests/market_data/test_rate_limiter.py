@@ -462,10 +462,29 @@ def test_a_permit_counts_from_when_it_is_handed_out_however_slow_the_ledger_is(
     assert all(later - earlier >= WINDOW + GUARD / 2 for earlier, later in pairwise(at))
 
 
+def test_a_permit_that_is_handed_out_a_window_late_is_void(
+    ledger: FaultyLedger, limiter: RateLimiter, clock: VirtualClock, stop: threading.Event
+) -> None:
+    at: list[float] = []
+    others = limiter_of(ledger, clock)
+
+    def held() -> None:  # once, between the permit and its use: meanwhile others call as often as they may
+        ledger.after_a_change = lambda: None
+        clock.advance(SPAN)
+        for _ in range(CALLS):
+            others.acquire(stop)
+            at.append(elapsed(clock))
+
+    ledger.after_a_change = held
+    assert limiter.acquire(stop) > 0
+    at.append(elapsed(clock))
+    assert at[-1] - at[0] >= WINDOW
+
+
 def test_a_ledger_that_is_slower_every_time_gives_no_permit(
     ledger: FaultyLedger, limiter: RateLimiter, clock: VirtualClock, stop: threading.Event
 ) -> None:
-    ledger.after_a_change = lambda: clock.advance(3.0**ledger.changes)
+    ledger.after_a_change = lambda: clock.advance(0.1 * 3.0**ledger.changes)
     with pytest.raises(StoreUnavailable, match="the ledger of calls is too slow: a permit took"):
         limiter.acquire(stop)
 
