@@ -14,6 +14,7 @@ from position_server.market_data.priority_queue import Level
 from position_server.market_data.service import MarketData
 from position_server.params import query_arguments, unknown_arguments
 from position_server.web import batch_operations
+from position_server.web.arguments import Arguments
 from position_server.web.base import JsonHandler, WebContext
 from position_server.web.reads import Reads
 
@@ -83,7 +84,9 @@ class BatchResultsHandler(MarketDataHandler):
     docs: ClassVar[dict[str, Any]] = {"get": batch_operations.RESULTS}
 
     async def get(self) -> None:
-        limit = read_limit(self.request.query)
+        arguments = Arguments(self.request.query, ("limit",))
+        limit = arguments.limit(SHOWN_RESULTS, MOST_RESULTS)
+        arguments.check()
         await self.show(partial(self.market_data.results, limit))
 
 
@@ -104,19 +107,6 @@ class BatchPlanHandler(MarketDataHandler):
     async def get(self) -> None:
         added = read_additions(self.request.query)
         await self.show(partial(self.market_data.plan, added))
-
-
-def read_limit(query: str) -> int:
-    """`limit` of a query string: how many results. Raises BadRequest."""
-    given, problems = query_arguments(query)
-    problems += unknown_arguments(given, ("limit",))
-    text = given.get("limit", str(SHOWN_RESULTS))
-    limit = int(text) if re.fullmatch("[0-9]{1,4}", text) else 0
-    if not 1 <= limit <= MOST_RESULTS:
-        problems.append(Problem("limit", f"must be a whole number from 1 to {MOST_RESULTS}"))
-    if problems:
-        raise BadRequest(problems)
-    return limit
 
 
 def read_additions(query: str) -> dict[str, Level]:

@@ -30,7 +30,7 @@ from position_server.settings import Settings
 from position_server.store.engine import open_store
 from position_server.web import batch_operations, operations
 from position_server.web.base import InFlight, WebContext
-from position_server.web.market_data import read_additions, read_limit
+from position_server.web.market_data import read_additions
 from position_server.web.routes import Services, application
 from tests.access.factories import key
 from tests.fakes import open_guard
@@ -343,17 +343,6 @@ async def test_bad_arguments_are_400_and_named(http_client: Any, base_url: str) 
 @pytest.mark.gen_test
 async def test_routes_without_arguments_ignore_them(http_client: Any, base_url: str) -> None:
     assert (await ask(http_client, base_url, "/batch/assets?limit=abc"))[0] == 200
-
-
-@pytest.mark.parametrize(("query", "limit"), [("", 20), ("limit=1", 1), ("limit=007", 7), ("limit=1000", 1000)])
-def test_limits_are_whole_numbers_within_bounds(query: str, limit: int) -> None:
-    assert read_limit(query) == limit
-
-
-@pytest.mark.parametrize("text", ["", "0", "1001", "-1", "+5", "5.0", "1e2", "%205", "%D9%A3", "9" * 5000])
-def test_any_other_limit_is_refused(text: str) -> None:
-    with pytest.raises(BadRequest, match="limit: must be a whole number from 1 to 1000"):
-        read_limit(f"limit={text}")
 
 
 @pytest.mark.parametrize(
