@@ -49,11 +49,13 @@ def lead_to(endpoint: StandIn, variables: pytest.MonkeyPatch) -> None:
         variables.setenv(name, value)
 
 
-def run(desk: Desk, request: TriggerRequest = TWO_DAYS, **settings: Any) -> tuple[str, dict[tuple[str, str], Any]]:
+def run(
+    desk: Desk, request: TriggerRequest = TWO_DAYS, workers: int = 1, **settings: Any
+) -> tuple[str, dict[tuple[str, str], Any]]:
     """Runs a job with worker processes; its status, and each model-day by model and date."""
 
     def open_pool() -> ComputePool:
-        return ComputePool(tasks.OPEN_SIMULATION, (desk.url, "USD"), workers=2, queue=8, niceness=0)
+        return ComputePool(tasks.OPEN_SIMULATION, (desk.url, "USD"), workers=workers, queue=8, niceness=0)
 
     with desk.service(open_pool=open_pool, **settings) as service:
         return ran(service, request)
@@ -77,7 +79,7 @@ def test_an_agent_runs_beside_other_models(desk: Desk, variables: pytest.MonkeyP
     script = in_order(calls(("get_portfolio", {})), calls(BUY, ("rm", {})), finish("Two more of BBB."))
     with answering(script) as endpoint:
         lead_to(endpoint, variables)
-        status, details = run(desk)
+        status, details = run(desk, workers=2)
     assert status == "completed", details
     assert [one["status"] for one in details.values()] == ["completed"] * 4
     with desk.service() as service:
@@ -179,7 +181,7 @@ def test_agents_side_by_side_have_nothing_in_common(desk: Desk, variables: pytes
 
     with answering(script) as endpoint:
         lead_to(endpoint, variables)
-        status, details = run(desk)
+        status, details = run(desk, workers=2)
     assert status == "completed", details
     bought = {(row[1], row[0]): row for row in desk.rows("sim_trades")}
     assert len(bought) == len(desk.rows("sim_trades")) == 6
