@@ -62,7 +62,6 @@ def _waits(axes: Any, waits: Sequence[tuple[str, str, Line]]) -> None:
         bars = axes.barh(at, [values[name] for name in names], 0.38, label=percent, color=colour)
         axes.bar_label(bars, fmt="%.2f ms", fontsize=7, padding=3)
     axes.set_yticks(range(len(names)), names)
-    axes.set_xscale("log")
     axes.margins(x=0.25)
     axes.set_xlabel("wait in ms at a fixed rate, 120 KB")
     axes.legend(fontsize=7, loc="lower right")
