@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PORT ?= 8888
 DATA_DIR ?= var
-JOBS ?= 4
+JOBS ?= 3
 # Where Python may not keep what it compiled, every server and worker that tests start compiles the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
