@@ -160,9 +160,9 @@ def test_twenty_deaths_among_eighty_tasks_fail_exactly_those_twenty() -> None:
     with ComputePool("tests.compute.remote:open_workbench", (), workers=2, queue=100) as pool:
         tasks = [remote("exit_now", 1) if n % 4 == 0 else remote("echo", n) for n in range(80)]
         futures = pool.submit(Kind.MISS, tasks)
-        outcomes = [type(future.exception(60)) for future in futures]
-    assert [n for n, outcome in enumerate(outcomes) if outcome is WorkerDied] == list(range(0, 80, 4))
-    assert outcomes.count(type(None)) == 60
+        errors = [future.exception(60) for future in futures]
+    expected = [WorkerDied if n % 4 == 0 else type(None) for n in range(80)]
+    assert [type(error) for error in errors] == expected, [repr(error) for error in errors]
 
 
 def test_stopping_ends_running_tasks_and_refuses_waiting_and_new_ones() -> None:
