@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import jsonschema
 import pytest
 from sqlalchemy import delete
 
 from position_server.store.engine import open_store
 from position_server.store.tables import private_valuations
-from position_server.web import operations
 from position_server.web import portfolio_operations as documented
 from tests.portfolio.conftest import two_nights_file  # noqa: F401 (a fixture)
 from tests.servers import LASTING, NO_WARM_UPS, ServerProcess, serving, until
+from tests.web.documented import said
 
 BOOKS = ("CUPS", "EXO", "YCSO")
 PRIVATE = "/positions/EXO/PVT-HARBOR-LP/valuation"
@@ -29,15 +28,6 @@ def server(two_nights_file: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     shutil.copy(two_nights_file, folder)
     with serving(folder, env={**LASTING, **NO_WARM_UPS}) as server:
         yield server
-
-
-def said(response: httpx.Response, operation: Any, status: int = 200) -> Any:
-    """The body, which must be what the document says of this status."""
-    assert response.status_code == status, response.text
-    schema = operation["responses"][str(status)]["content"]["application/json"]["schema"]
-    whole = {**schema, "components": {"schemas": {"Error": operations.SCHEMAS["Error"]}}}
-    jsonschema.validate(response.json(), whole, cls=jsonschema.Draft202012Validator)
-    return response.json()
 
 
 def fields(response: httpx.Response, operation: Any) -> set[str]:

@@ -23,9 +23,9 @@ import pytest
 from position_server.access import Role, new_key
 from position_server.access.records import add_key
 from position_server.store.engine import open_store
-from position_server.web import operations
 from position_server.web import simulation_operations as documented
 from tests.servers import ServerProcess, serving, until
+from tests.web.documented import said
 
 QUIET = {"POSITION_SERVER_WARMUP_CONFIGS": "[]", "POSITION_SERVER_COMPUTE__WORKERS": "1"}
 WEEK = {"start_date": "2025-09-08", "end_date": "2025-09-12"}
@@ -66,15 +66,6 @@ def ready(server: ServerProcess) -> ServerProcess:
     """The server, when simulations are there: its first second has none."""
     until(lambda: server.get("/simulate/current").status_code == 404)
     return server
-
-
-def said(response: httpx.Response, operation: Any, status: int = 200) -> Any:
-    """The body, which must be what the document says of this status."""
-    assert response.status_code == status, response.text
-    schema = operation["responses"][str(status)]["content"]["application/json"]["schema"]
-    whole = {**schema, "components": {"schemas": {"Error": operations.SCHEMAS["Error"]}}}
-    jsonschema.validate(response.json(), whole, cls=jsonschema.Draft202012Validator)
-    return response.json()
 
 
 def trigger(server: ServerProcess, **body: Any) -> httpx.Response:

@@ -83,7 +83,6 @@ def test_an_agent_runs_beside_other_models(desk: Desk, variables: pytest.MonkeyP
     assert status == "completed", details
     assert [one["status"] for one in details.values()] == ["completed"] * 4
     with desk.service() as service:
-        query = {"start_date": WEEK[1].isoformat(), "end_date": WEEK[1].isoformat(), "model": "gpt", "detail": "full"}
         query = {"date": WEEK[1].isoformat(), "model": "gpt", "detail": "full"}
         (found,) = service.results(ResultsQuery.from_arguments(query))["results"]
     assert found["positions"]["BBB"] == 4, "the portfolio goes on from day to day"
